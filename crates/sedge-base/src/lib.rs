@@ -1,0 +1,26 @@
+//! Ids, units, clock, error kinds and task scopes: the words that every other room uses.
+//!
+//! Invariants: nothing here touches a file, a socket or the environment. The one wall clock of the
+//! workspace is [`Clock`]; the one way to start background work is [`TaskScope`].
+//!
+//! ```
+//! use sedge_base::{Clock, ContentId, Timestamp};
+//!
+//! let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+//! assert_eq!(clock.now().as_millis(), 1_700_000_000_000);
+//! assert_eq!(ContentId::of(b"").to_string().len(), 64);
+//! ```
+
+mod clock;
+mod error;
+mod id;
+mod scope;
+mod secret;
+mod size;
+
+pub use clock::{Clock, Timestamp};
+pub use error::ErrorKind;
+pub use id::{ContentId, IdError, NodeId, SwarmId, TaskId};
+pub use scope::{Cancel, Hung, TaskScope};
+pub use secret::Secret;
+pub use size::{ByteSize, ByteSizeError};

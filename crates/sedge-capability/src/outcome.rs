@@ -1,0 +1,203 @@
+//! A stream of chunks and one end record.
+
+use bytes::Bytes;
+use sedge_base::ErrorKind;
+use sedge_trust::{Receipt, Status};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::{Failure, Usage};
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    /// The word for the receipt.
+    pub status: Status,
+    /// Why, when it is anything but a success.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+    /// What it used.
+    pub usage: Usage,
+    /// What only this kind of capability knows, such as a model's `finish_reason`.
+    #[serde(default)]
+    pub detail: serde_json::Map<String, serde_json::Value>,
+    /// The executing node's receipt; engines leave it empty, the node fills it in.
+    #[serde(default)]
+    pub receipt: Option<Box<Receipt>>,
+}
+
+impl End {
+    /// Returns the end of a task that did what it was asked.
+    pub fn success(usage: Usage) -> Self {
+        Self {
+            status: Status::Success,
+            failure: None,
+            usage,
+            detail: serde_json::Map::new(),
+            receipt: None,
+        }
+    }
+
+    /// Returns the end of a task that failed; `status` says how in the receipt.
+    pub fn failed(status: Status, failure: Failure, usage: Usage) -> Self {
+        Self { status, failure: Some(failure), ..Self::success(usage) }
+    }
+}
+
+/// What an outcome yields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The next piece of output.
+    Chunk(Bytes),
+    /// The end; nothing follows.
+    End(Box<End>),
+}
+
+/// The running answer to a task: chunks, then one end.
+#[derive(Debug)]
+pub struct Outcome {
+    events: mpsc::Receiver<Event>,
+    ended: bool,
+}
+
+/// The caller is gone: nobody reads the outcome any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the caller is gone")]
+pub struct Gone;
+
+/// The engine's side of an [`Outcome`].
+#[derive(Debug, Clone)]
+pub struct Sink {
+    events: mpsc::Sender<Event>,
+}
+
+impl Outcome {
+    /// How many events may wait for the reader before the engine has to wait for it: enough to
+    /// smooth over a scheduling gap, too few to hide a slow reader.
+    pub const CAPACITY: usize = 32;
+
+    /// Makes both sides of an outcome.
+    pub fn channel() -> (Sink, Self) {
+        let (sender, events) = mpsc::channel(Self::CAPACITY);
+        (Sink { events: sender }, Self { events, ended: false })
+    }
+
+    /// Returns an outcome that is already complete.
+    pub fn ready(output: Bytes, end: End) -> Self {
+        let (sink, outcome) = Self::channel();
+        if !output.is_empty() {
+            // The channel is new: there is room for two.
+            drop(sink.events.try_send(Event::Chunk(output)));
+        }
+        drop(sink.events.try_send(Event::End(Box::new(end))));
+        outcome
+    }
+
+    /// Returns the next event, or `None` after the end.
+    ///
+    /// An engine that broke off without an end record gives one with [`ErrorKind::Internal`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Event> {
+        if self.ended {
+            return None;
+        }
+        let event = self.events.recv().await.unwrap_or_else(|| {
+            let failure =
+                Failure::new(ErrorKind::Internal, "broken_off", "the engine stopped without an end");
+            Event::End(Box::new(End::failed(Status::Error, failure, Usage::default())))
+        });
+        self.ended = matches!(event, Event::End(_));
+        Some(event)
+    }
+
+    /// Reads everything; returns the output and the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses what was read and asks the engine to stop.
+    pub async fn collect(mut self) -> (Vec<u8>, End) {
+        let mut output = Vec::new();
+        while let Some(event) = self.next().await {
+            match event {
+                Event::Chunk(bytes) => output.extend_from_slice(&bytes),
+                Event::End(end) => return (output, *end),
+            }
+        }
+        // Read to its end before: there is nothing more to tell.
+        (output, End::success(Usage::default()))
+    }
+}
+
+impl Sink {
+    /// Hands a piece of output to the reader, waiting while it is slow.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when nobody reads any more; the engine should stop.
+    pub async fn chunk(&self, bytes: Bytes) -> Result<(), Gone> {
+        self.events.send(Event::Chunk(bytes)).await.map_err(|_| Gone)
+    }
+
+    /// Like [`Sink::chunk`], from a thread outside the runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when nobody reads any more.
+    pub fn blocking_chunk(&self, bytes: Bytes) -> Result<(), Gone> {
+        self.events.blocking_send(Event::Chunk(bytes)).map_err(|_| Gone)
+    }
+
+    /// Ends the outcome. A reader that is gone already misses nothing.
+    pub async fn end(self, end: End) {
+        drop(self.events.send(Event::End(Box::new(end))).await);
+    }
+
+    /// Like [`Sink::end`], from a thread outside the runtime.
+    pub fn blocking_end(self, end: End) {
+        drop(self.events.blocking_send(Event::End(Box::new(end))));
+    }
+
+    /// Waits until nobody reads any more.
+    pub async fn gone(&self) {
+        self.events.closed().await;
+    }
+
+    /// Returns whether nobody reads any more.
+    pub fn is_gone(&self) -> bool {
+        self.events.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_breaks_off_still_gives_an_end() {
+        let (sink, mut outcome) = Outcome::channel();
+        sink.chunk(Bytes::from_static(b"half")).await.unwrap();
+        drop(sink);
+        assert_eq!(outcome.next().await, Some(Event::Chunk(Bytes::from_static(b"half"))));
+        let Some(Event::End(end)) = outcome.next().await else { panic!("no end") };
+        assert_eq!(end.failure.map(|it| it.kind), Some(ErrorKind::Internal));
+        assert_eq!(outcome.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_is_noticed() {
+        let (sink, outcome) = Outcome::channel();
+        drop(outcome);
+        sink.gone().await;
+        assert_eq!(sink.chunk(Bytes::new()).await, Err(Gone));
+    }
+
+    #[tokio::test]
+    async fn a_ready_outcome_gives_output_and_end() {
+        let end = End::success(Usage::default());
+        let got = Outcome::ready(Bytes::from_static(b"abc"), end.clone()).collect().await;
+        assert_eq!(got, (b"abc".to_vec(), end));
+    }
+}

@@ -1,0 +1,1 @@
+//! Untrusted code under limits: Wasm components.

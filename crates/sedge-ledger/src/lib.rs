@@ -1,0 +1,1 @@
+//! What happened: receipts, their chain, metrics.

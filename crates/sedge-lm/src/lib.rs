@@ -1,0 +1,1 @@
+//! A small language model on this machine's processor; deterministic; knows no network.

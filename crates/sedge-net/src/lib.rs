@@ -1,0 +1,1 @@
+//! Bytes and streams between nodes: transports, discovery, pairing connections.

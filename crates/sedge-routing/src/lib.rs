@@ -1,0 +1,1 @@
+//! Where a task runs: filters, load, strategies, and the explanation.

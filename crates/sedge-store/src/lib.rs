@@ -1,0 +1,1 @@
+//! Durable state: embedded SQLite, migrations, one file.

@@ -1,0 +1,2 @@
+//! sedge turns the machines you own into one private AI.
+fn main() {}
