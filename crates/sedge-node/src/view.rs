@@ -1,0 +1,250 @@
+//! What doors see of a node: plain records, ready to be written as JSON.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
+use sedge_capability::{Budgets, Descriptor, Failure, Kind, Name, Outcome};
+use serde::{Deserialize, Serialize};
+
+/// What a door asks a node to run.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The capability's name.
+    pub capability: Name,
+    /// The sort of capability that the door needs, if it does not serve every sort.
+    pub kind: Option<Kind>,
+    /// The input, as the capability's schema says.
+    pub input: Bytes,
+    /// The most it may use.
+    pub budgets: Budgets,
+    /// The one node to run it on, by name, id or the beginning of an id; `None` lets routing pick.
+    pub on: Option<String>,
+}
+
+/// A task that runs: where, why there, and what it yields.
+#[derive(Debug)]
+pub struct Answer {
+    /// The task's id; `sedge why` and the receipt know it by this.
+    pub task: TaskId,
+    /// The node that runs it.
+    pub node: NodeId,
+    /// That node's name.
+    pub node_name: String,
+    /// Chunks, then the end with its receipt.
+    pub outcome: Outcome,
+}
+
+/// How a member of the mesh is reached and what it has left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id, the public key.
+    pub id: NodeId,
+    /// Its name, for people.
+    pub name: String,
+    /// Whether it is the node that was asked.
+    pub here: bool,
+    /// `online`, `offline` or `connecting`.
+    pub status: Presence,
+    /// Whether its owner key leads the swarm.
+    pub owner: bool,
+    /// How far away: the round trip in microseconds; 0 for the node itself.
+    pub rtt_us: Option<u64>,
+    /// Tasks in flight now.
+    pub running: u32,
+    /// Tasks it takes at once.
+    pub limit: u32,
+    /// Busy share of all its processors, in percent.
+    pub cpu_percent: Option<f32>,
+    /// Memory that programs can still get.
+    pub free_memory: Option<ByteSize>,
+    /// Memory in all.
+    pub total_memory: Option<ByteSize>,
+    /// Resident memory of the node's own process.
+    pub resident: Option<ByteSize>,
+    /// Where it listens for the mesh.
+    pub addresses: Vec<SocketAddr>,
+    /// When it was last heard of.
+    pub last_seen: Option<Timestamp>,
+    /// How many capabilities it offers.
+    pub capabilities: usize,
+    /// Why it is not connected, if it is not.
+    pub reason: Option<String>,
+}
+
+/// Whether a node can be reached now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// It answers.
+    Online,
+    /// It does not answer.
+    Offline,
+    /// It was not asked yet.
+    Connecting,
+}
+
+/// One capability and the node that offers it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    /// What it is.
+    #[serde(flatten)]
+    pub descriptor: Descriptor,
+    /// The node that offers it.
+    pub node: NodeId,
+    /// That node's name.
+    pub node_name: String,
+    /// Whether it is ready now: a model that must be loaded first is not.
+    pub ready: bool,
+}
+
+/// The state of the node itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its id, the public key.
+    pub id: NodeId,
+    /// Its name, for people.
+    pub name: String,
+    /// The program's version.
+    pub version: String,
+    /// The swarm it belongs to.
+    pub swarm: sedge_base::SwarmId,
+    /// Whether this node owns the swarm.
+    pub owner: bool,
+    /// Where its folder is.
+    pub home: String,
+    /// When it started.
+    pub started: Timestamp,
+    /// Where it listens for the mesh; empty until it is paired.
+    pub mesh: Vec<SocketAddr>,
+    /// Members of the swarm, itself included.
+    pub members: usize,
+    /// Names of what it offers itself.
+    pub offers: Vec<String>,
+    /// Resident memory of the process.
+    pub resident: Option<ByteSize>,
+    /// Receipts in its chain.
+    pub receipts: u64,
+    /// Tasks in flight now.
+    pub running: u32,
+}
+
+/// Where a component shall go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// To the node that was asked.
+    Here,
+    /// To every member that can be reached.
+    All,
+    /// To one node, by name, id or the beginning of an id.
+    Node(String),
+}
+
+/// What to deploy.
+#[derive(Debug, Clone)]
+pub struct Deploy {
+    /// The name it gets.
+    pub name: Name,
+    /// The component's bytes.
+    pub wasm: Bytes,
+    /// Where it shall go.
+    pub target: Target,
+    /// How it runs.
+    pub options: DeployOptions,
+}
+
+/// How a deployed function runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeployOptions {
+    /// The most that one task may use.
+    pub limits: Budgets,
+    /// Environment that the guest sees.
+    pub env: std::collections::BTreeMap<String, String>,
+    /// Arguments that the guest sees.
+    pub args: Vec<String>,
+    /// Whether a broken-off task may be given to another node.
+    pub idempotent: bool,
+}
+
+/// What became of a deployment on one node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deployed {
+    /// The node.
+    pub node: NodeId,
+    /// That node's name.
+    pub node_name: String,
+    /// The content id, when it is there now.
+    pub content: Option<ContentId>,
+    /// Why not, when it is not.
+    pub failure: Option<Failure>,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// An open invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// What to say to the other side.
+    pub code: String,
+    /// Until when it holds.
+    pub expires: Timestamp,
+    /// Addresses for `sedge join CODE --at ADDRESS`, where the local network has no discovery.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// How an invitation ended, for those who wait for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum InviteState {
+    /// Nobody came yet.
+    Open {
+        /// Until when it holds.
+        expires: Timestamp,
+    },
+    /// Somebody joined with the code.
+    Joined {
+        /// The new member.
+        node: NodeId,
+        /// Its name.
+        name: String,
+    },
+    /// Somebody came with a wrong code, or broke off: the code is burnt.
+    Burnt {
+        /// What happened, in words.
+        reason: String,
+    },
+    /// The time is over.
+    Expired,
+    /// There is no invitation.
+    None,
+}
+
+/// What a node has joined.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The swarm.
+    pub swarm: sedge_base::SwarmId,
+    /// The node that invited.
+    pub inviter: NodeId,
+    /// Its name.
+    pub inviter_name: String,
+    /// Which way led to it: `lan` or `address`.
+    pub way: String,
+    /// Members of the swarm now, this node included.
+    pub members: usize,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// One way to the other side that was tried, and why it did not lead there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayFailed {
+    /// `lan` or `address`.
+    pub way: String,
+    /// What happened.
+    pub reason: String,
+    /// What to do about it.
+    pub next_step: String,
+}
