@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use sedge_base::{ContentId, NodeId, TaskId, Timestamp};
+use sedge_trust::canonical::{self, CanonicalError};
+use serde::Serialize;
 
 use crate::{Budgets, Name};
 
@@ -31,5 +33,69 @@ impl Task {
     /// Returns the id of the input's content.
     pub fn input_id(&self) -> ContentId {
         ContentId::of(&self.input)
+    }
+
+    /// Returns the hash that a receipt binds: SHA-256 of the RFC 8785 form of every field, with the
+    /// input by its hash.
+    ///
+    /// # Errors
+    ///
+    /// [`CanonicalError`] when a number is too large for JSON.
+    pub fn hash(&self) -> Result<ContentId, CanonicalError> {
+        #[derive(Serialize)]
+        struct Facts<'a> {
+            version: &'static str,
+            id: &'a TaskId,
+            capability: &'a Name,
+            input_hash: ContentId,
+            budgets: Budgets,
+            deadline_ms: u64,
+            priority: u8,
+            requester: NodeId,
+        }
+        let Self { id, capability, input: _, budgets, deadline, priority, requester } = self;
+        let facts = Facts {
+            version: "sedge-task/1",
+            id,
+            capability,
+            input_hash: self.input_id(),
+            budgets: *budgets,
+            deadline_ms: deadline.as_millis(),
+            priority: *priority,
+            requester: *requester,
+        };
+        Ok(ContentId::of(&canonical::jcs(&facts)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_changes_the_hash() {
+        let task = Task {
+            id: "t-1".parse().unwrap(),
+            capability: "fn-1".parse().unwrap(),
+            input: Bytes::from_static(b"in"),
+            budgets: Budgets::default(),
+            deadline: Timestamp::from_millis(5),
+            priority: 1,
+            requester: NodeId::from_bytes([1; 32]),
+        };
+        let hash = task.hash().unwrap();
+        assert_eq!(task.clone().hash().unwrap(), hash);
+        let others = [
+            Task { id: "t-2".parse().unwrap(), ..task.clone() },
+            Task { capability: "fn-2".parse().unwrap(), ..task.clone() },
+            Task { input: Bytes::from_static(b"on"), ..task.clone() },
+            Task { budgets: Budgets { fuel: Some(1), ..Budgets::default() }, ..task.clone() },
+            Task { deadline: Timestamp::from_millis(6), ..task.clone() },
+            Task { priority: 2, ..task.clone() },
+            Task { requester: NodeId::from_bytes([2; 32]), ..task.clone() },
+        ];
+        for other in others {
+            assert_ne!(other.hash().unwrap(), hash, "{other:?}");
+        }
     }
 }
