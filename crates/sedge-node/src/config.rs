@@ -1,0 +1,235 @@
+//! What the owner wrote in `config.toml`: one section per crate, as written and as checked.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+
+use sedge_base::ErrorKind;
+use sedge_functions::{FunctionsConfig, FunctionsSection};
+use sedge_gateway::{GatewayConfig, GatewaySection};
+use serde::Deserialize;
+
+/// The whole of `config.toml`, as written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigFile {
+    /// The node itself.
+    pub node: NodeSection,
+    /// Wasm functions.
+    pub functions: FunctionsSection,
+    /// Models.
+    pub gateway: GatewaySection,
+}
+
+/// `[node]`, as written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeSection {
+    /// The name that people see; the machine's host name if empty.
+    pub name: String,
+    /// Where the mesh listens once the node is paired.
+    pub listen: SocketAddr,
+    /// Whether nodes on the local network find each other by themselves.
+    pub lan_discovery: bool,
+    /// How many tasks run at once.
+    pub max_tasks: u32,
+    /// How long a task may take when nobody says otherwise.
+    #[serde(with = "humantime_serde")]
+    pub task_time: Duration,
+    /// How often members exchange what they offer and have left.
+    #[serde(with = "humantime_serde")]
+    pub advert_period: Duration,
+}
+
+impl Default for NodeSection {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            listen: SocketAddr::from(([0, 0, 0, 0], 7377)),
+            lan_discovery: true,
+            max_tasks: 64,
+            task_time: Duration::from_secs(300),
+            advert_period: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The whole configuration, as checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node itself.
+    pub node: NodeConfig,
+    /// Wasm functions.
+    pub functions: FunctionsConfig,
+    /// Models.
+    pub gateway: GatewayConfig,
+}
+
+/// `[node]`, as checked.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The name that people see, 1 to 64 visible characters; `None` means the host's name.
+    pub name: Option<String>,
+    /// Where the mesh listens once the node is paired.
+    pub listen: SocketAddr,
+    /// Whether nodes on the local network find each other by themselves.
+    pub lan_discovery: bool,
+    /// How many tasks run at once.
+    pub max_tasks: NonZeroU32,
+    /// How long a task may take when nobody says otherwise.
+    pub task_time: Duration,
+    /// How often members exchange what they offer and have left.
+    pub advert_period: Duration,
+}
+
+/// Why the configuration is refused. It is never repaired or replaced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or a key is unknown or of the wrong type.
+    #[error("{path} is wrong:\n{message}")]
+    Written {
+        /// The file.
+        path: String,
+        /// Where and what, with the line.
+        message: String,
+    },
+    /// A value cannot be used.
+    #[error("`{key}` must be {must_be}")]
+    Value {
+        /// The key, with its section.
+        key: &'static str,
+        /// What it must be.
+        must_be: String,
+    },
+}
+
+impl ConfigError {
+    /// Returns what the caller can do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { .. } => ErrorKind::Unavailable,
+            Self::Written { .. } | Self::Value { .. } => ErrorKind::Invalid,
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration file; a file that is not there is an empty one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConfigError`]; the message names the key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(ConfigError::Read { path: shown, source }),
+        };
+        Self::parse(&text, &shown)
+    }
+
+    /// Checks the text of a configuration; `path` is for the message.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConfigError`]; the message names the key.
+    pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
+        let file: ConfigFile = toml::from_str(text).map_err(|source| ConfigError::Written {
+            path: path.to_owned(),
+            message: source.to_string().trim_end().to_owned(),
+        })?;
+        let value = |key: &'static str, must_be: String| ConfigError::Value { key, must_be };
+        Ok(Self {
+            node: NodeConfig::try_from(file.node)?,
+            functions: FunctionsConfig::try_from(file.functions)
+                .map_err(|it| value(it.key, it.must_be.to_string()))?,
+            gateway: GatewayConfig::try_from(file.gateway)
+                .map_err(|it| value(it.key, it.must_be.to_string()))?,
+        })
+    }
+}
+
+impl TryFrom<NodeSection> for NodeConfig {
+    type Error = ConfigError;
+
+    fn try_from(section: NodeSection) -> Result<Self, ConfigError> {
+        let NodeSection { name, listen, lan_discovery, max_tasks, task_time, advert_period } =
+            section;
+        let value = |key, must_be: &str| ConfigError::Value { key, must_be: must_be.to_owned() };
+        let max_tasks =
+            NonZeroU32::new(max_tasks).ok_or_else(|| value("node.max_tasks", "at least 1"))?;
+        if task_time.is_zero() {
+            return Err(value("node.task_time", "more than nothing"));
+        }
+        if advert_period < Duration::from_millis(100) {
+            return Err(value("node.advert_period", "at least 100ms"));
+        }
+        let name = match name.as_str() {
+            "" => None,
+            name => Some(check_name(name).ok_or_else(|| value("node.name", NAME_RULE))?),
+        };
+        Ok(Self { name, listen, lan_discovery, max_tasks, task_time, advert_period })
+    }
+}
+
+/// What a node's name must be, in words.
+pub(crate) const NAME_RULE: &str = "1 to 64 letters, digits, dots, hyphens or underscores";
+
+/// Returns the name if a node may have it.
+pub(crate) fn check_name(name: &str) -> Option<String> {
+    let allowed = |it: char| it.is_alphanumeric() || matches!(it, '.' | '-' | '_');
+    (!name.is_empty() && name.chars().count() <= 64 && name.chars().all(allowed))
+        .then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Expect) {
+        let got = match Config::parse(text, "config.toml") {
+            Ok(config) => format!("{:?}", config.node),
+            Err(error) => error.to_string(),
+        };
+        expected.assert_eq(&got);
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        check(
+            "",
+            expect![[
+                r#"NodeConfig { name: None, listen: 0.0.0.0:7377, lan_discovery: true, max_tasks: 64, task_time: 300s, advert_period: 2s }"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = Config::parse("[node]\nlisten_on = 1\n", "config.toml").unwrap_err();
+        assert!(error.to_string().contains("listen_on"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        check("[node]\nmax_tasks = 0", expect!["`node.max_tasks` must be at least 1"]);
+        check(
+            "[node]\nname = \"a b\"",
+            expect!["`node.name` must be 1 to 64 letters, digits, dots, hyphens or underscores"],
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! What members of a swarm say to each other: one request per stream, JSON heads, raw bodies.
+//!
+//! | request | body | answer |
+//! | --- | --- | --- |
+//! | `advert` | none | the other side's advert |
+//! | `roster` | none | the other side's roster |
+//! | `run` | the input | chunks, then an end with the executor's receipt; then the requester sends the countersigned receipt back |
+//! | `deploy` | the component | what became of it |
+//! | `undeploy` | none | whether it was there |
+//!
+//! Every request comes over a connection whose peer has proven a member's key: who asks is never
+//! read from the message.
+
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use sedge_base::{ByteSize, ContentId, TaskId, Timestamp};
+use sedge_capability::{Budgets, Descriptor, End, Failure, Name};
+use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, SendStream};
+use sedge_trust::{Membership, Receipt};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::load::Gauges;
+use crate::view::DeployOptions;
+
+/// The largest input or component that travels in one request.
+pub(crate) const MAX_BODY: ByteSize = ByteSize::from_mib(64);
+
+/// How much of a body travels in one frame: small enough not to block the stream for long.
+const PIECE: usize = 64 * 1024;
+
+const REQUEST: u8 = 1;
+const DATA: u8 = 2;
+const REPLY: u8 = 3;
+const END: u8 = 4;
+const REFUSED: u8 = 5;
+const RECEIPT: u8 = 6;
+
+/// What a member asks of another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub(crate) enum Request {
+    /// This is me; who are you?
+    Advert(Box<Advert>),
+    /// These are the members I know; which do you know?
+    Roster(Roster),
+    /// Run this task; the input follows.
+    Run(RunHead),
+    /// Take this component; its bytes follow.
+    Deploy(DeployHead),
+    /// Forget this function.
+    Undeploy {
+        /// Its name.
+        name: Name,
+    },
+}
+
+/// What a node offers and has left.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Advert {
+    pub(crate) name: String,
+    pub(crate) offers: Vec<Offered>,
+    pub(crate) gauges: Gauges,
+    pub(crate) running: u32,
+    pub(crate) limit: u32,
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The hash of the roster that it knows: another hash means that the rosters differ.
+    pub(crate) roster: ContentId,
+}
+
+/// One capability in an advert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Offered {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) ready: bool,
+    pub(crate) running: u32,
+    pub(crate) limit: u32,
+    pub(crate) tokens_per_second: Option<f64>,
+}
+
+/// Members of the swarm, each record signed by the owner, and where each was last reached.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Roster {
+    pub(crate) members: Vec<Listed>,
+}
+
+/// One member and a hint where it may be found; the hint is not signed and proves nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) membership: Membership,
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+/// A task without its input and without its requester, who is the connection's peer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunHead {
+    pub(crate) task: TaskId,
+    pub(crate) capability: Name,
+    pub(crate) budgets: Budgets,
+    pub(crate) deadline: Timestamp,
+    pub(crate) priority: u8,
+    pub(crate) length: u64,
+}
+
+/// A component without its bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeployHead {
+    pub(crate) name: Name,
+    pub(crate) content: ContentId,
+    pub(crate) options: DeployOptions,
+    pub(crate) length: u64,
+}
+
+/// What the executing node answers to a task, piece by piece.
+#[derive(Debug)]
+pub(crate) enum RunFrame {
+    Chunk(Bytes),
+    End(Box<End>),
+    Refused(Failure),
+}
+
+/// Why a request or its answer could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("the stream broke")]
+    Frame(#[from] FrameError),
+    #[error("the peer sent something else than was due: kind {kind}")]
+    Unexpected { kind: u8 },
+    #[error("the peer sent a message that this release does not understand")]
+    Shape(#[from] sedge_net::JsonError),
+    #[error("the peer ended the stream early")]
+    Early,
+    #[error("a body of {length} bytes is more than {MAX_BODY}")]
+    TooLarge { length: u64 },
+    #[error("{0}")]
+    Refused(Failure),
+}
+
+pub(crate) type Reader = FrameReader<RecvStream>;
+pub(crate) type Writer = FrameWriter<SendStream>;
+
+async fn due(reader: &mut Reader) -> Result<Frame, WireError> {
+    reader.next().await?.ok_or(WireError::Early)
+}
+
+pub(crate) async fn send_request(writer: &mut Writer, request: &Request) -> Result<(), WireError> {
+    Ok(writer.write(&Frame::json(REQUEST, request)?).await?)
+}
+
+pub(crate) async fn read_request(reader: &mut Reader) -> Result<Request, WireError> {
+    let frame = due(reader).await?;
+    match frame.kind {
+        REQUEST => Ok(frame.parse()?),
+        kind => Err(WireError::Unexpected { kind }),
+    }
+}
+
+pub(crate) async fn send_body(writer: &mut Writer, body: &Bytes) -> Result<(), WireError> {
+    let mut rest = body.clone();
+    while !rest.is_empty() {
+        let piece = rest.split_to(rest.len().min(PIECE));
+        writer.write(&Frame::new(DATA, piece)).await?;
+    }
+    Ok(())
+}
+
+/// Reads a body of the announced length; memory grows with what has come, not with what was said.
+pub(crate) async fn read_body(reader: &mut Reader, length: u64) -> Result<Bytes, WireError> {
+    if length > MAX_BODY.as_bytes() {
+        return Err(WireError::TooLarge { length });
+    }
+    let mut body = BytesMut::new();
+    while (body.len() as u64) < length {
+        let frame = due(reader).await?;
+        match frame.kind {
+            DATA if (body.len() + frame.payload.len()) as u64 <= length => {
+                body.extend_from_slice(&frame.payload);
+            }
+            kind => return Err(WireError::Unexpected { kind }),
+        }
+    }
+    Ok(body.freeze())
+}
+
+pub(crate) async fn send_reply<T: Serialize>(
+    writer: &mut Writer,
+    reply: &T,
+) -> Result<(), WireError> {
+    Ok(writer.write(&Frame::json(REPLY, reply)?).await?)
+}
+
+pub(crate) async fn send_refusal(writer: &mut Writer, why: &Failure) -> Result<(), WireError> {
+    Ok(writer.write(&Frame::json(REFUSED, why)?).await?)
+}
+
+pub(crate) async fn read_reply<T: DeserializeOwned>(reader: &mut Reader) -> Result<T, WireError> {
+    let frame = due(reader).await?;
+    match frame.kind {
+        REPLY => Ok(frame.parse()?),
+        REFUSED => Err(WireError::Refused(frame.parse()?)),
+        kind => Err(WireError::Unexpected { kind }),
+    }
+}
+
+pub(crate) async fn send_chunk(writer: &mut Writer, chunk: Bytes) -> Result<(), WireError> {
+    send_body(writer, &chunk).await
+}
+
+pub(crate) async fn send_end(writer: &mut Writer, end: &End) -> Result<(), WireError> {
+    Ok(writer.write(&Frame::json(END, end)?).await?)
+}
+
+pub(crate) async fn read_run_frame(reader: &mut Reader) -> Result<RunFrame, WireError> {
+    let frame = due(reader).await?;
+    match frame.kind {
+        DATA => Ok(RunFrame::Chunk(frame.payload)),
+        END => Ok(RunFrame::End(frame.parse()?)),
+        REFUSED => Ok(RunFrame::Refused(frame.parse()?)),
+        kind => Err(WireError::Unexpected { kind }),
+    }
+}
+
+pub(crate) async fn send_receipt(writer: &mut Writer, receipt: &Receipt) -> Result<(), WireError> {
+    Ok(writer.write(&Frame::json(RECEIPT, receipt)?).await?)
+}
+
+pub(crate) async fn read_receipt(reader: &mut Reader) -> Result<Receipt, WireError> {
+    let frame = due(reader).await?;
+    match frame.kind {
+        RECEIPT => Ok(frame.parse()?),
+        kind => Err(WireError::Unexpected { kind }),
+    }
+}
