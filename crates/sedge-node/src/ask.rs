@@ -1,0 +1,315 @@
+//! From a door's wish to a running task: candidates, the routing decision, here or there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sedge_base::{ErrorKind, NodeId, TaskId};
+use sedge_capability::{
+    Budgets, Capability, Descriptor, End, Event, Failure, Outcome, Task, Usage,
+};
+use sedge_routing::{Candidate, Decision, Load, Request, Strategy, decide};
+use sedge_trust::Status;
+use serde::{Deserialize, Serialize};
+
+use crate::node::{Node, internal};
+use crate::remote::Remote;
+use crate::view::{Answer, Ask};
+use crate::wire::Offered;
+
+/// How much longer than its time budget a task is waited for: the way there and back.
+const DISTANCE: Duration = Duration::from_secs(2);
+
+/// A routing decision and the task that it was made for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Routed {
+    /// The task.
+    pub task: TaskId,
+    /// Which node was picked, the losers with their numbers, the refused with their reasons.
+    pub decision: Decision,
+    /// The same in words, with names.
+    pub words: String,
+}
+
+impl Node {
+    /// Runs a task on the best node for it, or on the one that the caller names.
+    ///
+    /// A node that turns out to be gone before it sent anything is replaced by the next best,
+    /// unless the caller named it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when nobody can run it, or the picked node refused it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future, or the outcome later, asks the engine to stop.
+    pub async fn run(self: &Arc<Self>, ask: Ask) -> Result<Answer, Failure> {
+        let me = self.id();
+        let pinned = ask.on.as_deref().map(|it| self.members.find(it)).transpose()?;
+        let limits = Budgets { time_ms: Some(millis(self.config.node.task_time)), ..Budgets::default() };
+        let budgets = ask.budgets.within(limits);
+        let time = budgets.time().unwrap_or(self.config.node.task_time);
+        let id = uuid::Uuid::new_v4().to_string();
+        let task = Task {
+            id: id.parse().map_err(internal)?,
+            capability: ask.capability.clone(),
+            input: ask.input.clone(),
+            budgets,
+            deadline: self.clock.now().plus(time),
+            priority: Task::USUAL_PRIORITY,
+            requester: me,
+        };
+        let place = Running::take(self)?;
+        let mut candidates = self.candidates(&ask);
+        let mut last = None;
+        loop {
+            let decision = self.decide(&ask, pinned, &candidates);
+            self.remember(&task.id, &decision).await?;
+            let Some(winner) = decision.winner else {
+                return Err(last.unwrap_or_else(|| nobody(&ask, &decision)));
+            };
+            match self.start(winner, task.clone(), &candidates).await {
+                Ok(outcome) => {
+                    let outcome = self.watch(outcome, time + DISTANCE, place);
+                    let node_name = self.members.name_of(&winner);
+                    return Ok(Answer { task: task.id, node: winner, node_name, outcome });
+                }
+                Err(failure) if failure.kind.is_retryable() && pinned.is_none() => {
+                    candidates.retain(|it| it.candidate.node != winner);
+                    last = Some(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Returns everybody who offers something of that name, as known now.
+    fn candidates(&self, ask: &Ask) -> Vec<Offering> {
+        let me = self.id();
+        let mut found = Vec::new();
+        for (node, known) in self.members.all() {
+            let here = node == me;
+            let (offers, gauges, running, limit) = match (&known.advert, here) {
+                (_, true) => {
+                    let advert = self.advert();
+                    (advert.offers, advert.gauges, advert.running, advert.limit)
+                }
+                (Some(it), false) => (it.offers.clone(), it.gauges, it.running, it.limit),
+                (None, false) => continue,
+            };
+            let fits = |it: &Offered| {
+                it.descriptor.name == ask.capability
+                    && ask.kind.is_none_or(|kind| kind == it.descriptor.kind)
+            };
+            let Some(offered) = offers.into_iter().find(fits) else { continue };
+            let candidate = Candidate {
+                node,
+                name: known.name().to_owned(),
+                here,
+                healthy: here || known.reason.is_none(),
+                draining: false,
+                load: Load { running: offered.running, waiting: 0, limit: offered.limit },
+                node_load: Load { running, waiting: 0, limit },
+                free_memory: gauges.free_memory,
+                cpu_percent: gauges.cpu_percent,
+                rtt: if here { Some(Duration::ZERO) } else { known.rtt },
+                tokens_per_second: offered.tokens_per_second,
+                ready: offered.ready,
+                labels: offered.descriptor.labels.clone(),
+            };
+            found.push(Offering { candidate, descriptor: Arc::new(offered.descriptor) });
+        }
+        found
+    }
+
+    fn decide(&self, ask: &Ask, pinned: Option<NodeId>, offerings: &[Offering]) -> Decision {
+        let request = Request {
+            capability: ask.capability.clone(),
+            kind: ask.kind,
+            pinned,
+            input_bytes: ask.input.len() as u64,
+            ..Request::default()
+        };
+        let candidates: Vec<_> = offerings.iter().map(|it| it.candidate.clone()).collect();
+        decide(&request, &candidates, Strategy::default(), 0)
+    }
+
+    /// Keeps the decision for `sedge why`.
+    async fn remember(&self, task: &TaskId, decision: &Decision) -> Result<(), Failure> {
+        let words = decision.words();
+        let routed = Routed { task: task.clone(), decision: decision.clone(), words };
+        let text = serde_json::to_string(&routed).map_err(internal)?;
+        self.store.decisions().put(task.clone(), text).await.map_err(internal)
+    }
+
+    /// Returns the routing decision of a task, or the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when there is none.
+    pub async fn decision(&self, task: Option<&TaskId>) -> Result<Routed, Failure> {
+        let found = match task {
+            Some(task) => self.store.decisions().get(task.clone()).await,
+            None => self.store.decisions().last().await,
+        };
+        let text = found.map_err(internal)?.ok_or_else(|| {
+            Failure::new(ErrorKind::NotFound, "no_decision", "no such routing decision is kept here")
+        })?;
+        serde_json::from_str(&text).map_err(internal)
+    }
+
+    /// Starts a task on a node that was picked.
+    async fn start(
+        self: &Arc<Self>,
+        node: NodeId,
+        task: Task,
+        offerings: &[Offering],
+    ) -> Result<Outcome, Failure> {
+        if node == self.id() {
+            return self.run_here(task).await;
+        }
+        let descriptor = offerings
+            .iter()
+            .find(|it| it.candidate.node == node)
+            .map(|it| Arc::clone(&it.descriptor))
+            .ok_or_else(|| internal("the picked node offers nothing"))?;
+        let conn = match self.mesh.conn(self, node).await {
+            Ok(conn) => conn,
+            Err(failure) => {
+                self.members.missed(node, failure.to_string());
+                return Err(failure);
+            }
+        };
+        let remote = Remote {
+            conn,
+            node_name: self.members.name_of(&node),
+            descriptor,
+            ledger: Arc::clone(&self.ledger),
+            scope: self.scope.clone(),
+        };
+        remote.run(task).await
+    }
+
+    /// Runs a task of this node on itself: it is requester and executor in one, and signs twice.
+    async fn run_here(self: &Arc<Self>, task: Task) -> Result<Outcome, Failure> {
+        let mut inner = self.executor.run(task).await?;
+        let (sink, outcome) = Outcome::channel();
+        let node = Arc::clone(self);
+        self.scope.spawn("own task", async move |cancel| {
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    () = sink.gone() => return,
+                    () = cancel.cancelled() => return,
+                    event = inner.next() => event,
+                };
+                match event {
+                    Some(Event::Chunk(chunk)) => {
+                        if sink.chunk(chunk).await.is_err() {
+                            return;
+                        }
+                    }
+                    Some(Event::End(mut end)) => {
+                        if let Some(receipt) = end.receipt.take() {
+                            match node.ledger.countersign_own(*receipt).await {
+                                Ok(receipt) => end.receipt = Some(Box::new(receipt)),
+                                Err(error) => *end = End::failed(Status::Error, internal(error), end.usage),
+                            }
+                        }
+                        return sink.end(*end).await;
+                    }
+                    None => return,
+                }
+            }
+        });
+        Ok(outcome)
+    }
+
+    /// Gives up on an outcome that does not end in time, and gives back the place.
+    fn watch(&self, mut inner: Outcome, within: Duration, place: Running) -> Outcome {
+        let (sink, outcome) = Outcome::channel();
+        self.scope.spawn("watch", async move |cancel| {
+            let deadline = tokio::time::Instant::now() + within;
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    () = sink.gone() => break,
+                    () = cancel.cancelled() => break,
+                    () = tokio::time::sleep_until(deadline) => {
+                        let text = format!("the task did not end within {within:?}");
+                        let failure = Failure::new(ErrorKind::Timeout, "deadline", text);
+                        sink.end(End::failed(Status::Timeout, failure, Usage::default())).await;
+                        break;
+                    }
+                    event = inner.next() => event,
+                };
+                match event {
+                    Some(Event::Chunk(chunk)) => {
+                        if sink.chunk(chunk).await.is_err() {
+                            break;
+                        }
+                    }
+                    Some(Event::End(end)) => {
+                        sink.end(*end).await;
+                        break;
+                    }
+                    None => break,
+                }
+            }
+            drop(place);
+        });
+        outcome
+    }
+}
+
+/// Somebody who could run the task.
+struct Offering {
+    candidate: Candidate,
+    descriptor: Arc<Descriptor>,
+}
+
+/// A place among the tasks that were asked here; given back on drop.
+struct Running(Arc<Node>);
+
+impl Running {
+    fn take(node: &Arc<Node>) -> Result<Self, Failure> {
+        let limit = node.config.node.max_tasks.get();
+        let taken = node.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |running| {
+            (running < limit).then_some(running + 1)
+        });
+        match taken {
+            Ok(_) => Ok(Self(Arc::clone(node))),
+            Err(running) => {
+                let text = format!("this node has {running} tasks in flight, which is its limit");
+                Err(Failure::new(ErrorKind::Exhausted, "busy", text))
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why nobody runs it, from the decision.
+fn nobody(ask: &Ask, decision: &Decision) -> Failure {
+    let name = &ask.capability;
+    if decision.rejected.is_empty() {
+        let text = match &ask.on {
+            Some(on) => format!("node `{on}` does not offer `{name}`"),
+            None => format!("no node of this swarm offers `{name}`"),
+        };
+        return Failure::new(ErrorKind::NotFound, "unknown_capability", text);
+    }
+    let reasons: Vec<_> =
+        decision.rejected.iter().map(|it| format!("{}: {}", it.name, it.reason)).collect();
+    let text = format!("nobody can run `{name}` now: {}", reasons.join("; "));
+    Failure::new(ErrorKind::Unavailable, "no_candidate", text)
+}

@@ -1,0 +1,267 @@
+//! The node: a struct of its parts, and what doors ask of it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sedge_base::{Clock, ErrorKind, NodeId, Secret, TaskScope, Timestamp};
+use sedge_capability::{Failure, Name};
+use sedge_functions::Runtime;
+use sedge_gateway::Gateway;
+use sedge_ledger::Ledger;
+use sedge_store::Store;
+use sedge_trust::{Identity, Owner};
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::execute::Executor;
+use crate::home::{Home, Running};
+use crate::load::{Gauges, Meter};
+use crate::members::Members;
+use crate::mesh::Mesh;
+use crate::pair::Pairing;
+use crate::registry::Registry;
+use crate::view::{NodeView, Offer, Presence, Status};
+use crate::wire::{Advert, Roster};
+
+/// How long background work may take to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// One machine of the mesh, running.
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) home: Home,
+    pub(crate) config: Config,
+    pub(crate) name: String,
+    pub(crate) identity: Identity,
+    /// `None` on nodes that joined somebody else's swarm.
+    pub(crate) owner: Mutex<Option<Owner>>,
+    pub(crate) clock: Clock,
+    pub(crate) scope: TaskScope,
+    pub(crate) store: Store,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) executor: Executor,
+    pub(crate) functions: Arc<Runtime>,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) mesh: Mesh,
+    pub(crate) pairing: Pairing,
+    pub(crate) meter: Meter,
+    pub(crate) gauges: Mutex<Gauges>,
+    /// Tasks that were asked here and run now, wherever.
+    pub(crate) running: AtomicU32,
+    pub(crate) started: Timestamp,
+    pub(crate) api_key: Secret<String>,
+}
+
+impl Node {
+    /// Returns the node's id.
+    pub fn id(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    /// Returns the node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the bearer key of the local API.
+    pub const fn api_key(&self) -> &Secret<String> {
+        &self.api_key
+    }
+
+    /// Returns the receipts and metrics.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Returns the models' side of the node.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Returns the functions' side of the node.
+    pub fn functions(&self) -> &Runtime {
+        &self.functions
+    }
+
+    pub(crate) const fn scope(&self) -> &TaskScope {
+        &self.scope
+    }
+
+    pub(crate) const fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    pub(crate) const fn pairing(&self) -> &Pairing {
+        &self.pairing
+    }
+
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Tells other programs on this machine how to reach the node.
+    ///
+    /// # Errors
+    ///
+    /// See [`HomeError`](crate::HomeError).
+    pub fn announce(&self, api: SocketAddr) -> Result<(), crate::HomeError> {
+        self.home.announce(&Running {
+            pid: std::process::id(),
+            api,
+            id: self.id(),
+            name: self.name.clone(),
+            started: self.started,
+        })
+    }
+
+    /// Stops the node: tells its peers, waits for what runs, closes the store.
+    pub async fn shutdown(&self) {
+        self.home.withdraw();
+        self.mesh.close(GRACE).await;
+        if let Err(hung) = self.scope.shutdown(GRACE).await {
+            warn!(target: "sedge::events::shutdown_hung", count = hung.count);
+        }
+        self.store.close().await;
+        info!(target: "sedge::events::node_stopped", id = %self.id());
+    }
+
+    /// Returns what this node tells others about itself.
+    pub(crate) fn advert(&self) -> Advert {
+        Advert {
+            name: self.name.clone(),
+            offers: self.registry.offers(),
+            gauges: *self.gauges.lock().unwrap_or_else(PoisonError::into_inner),
+            running: self.running.load(Ordering::SeqCst),
+            limit: self.config.node.max_tasks.get(),
+            addresses: self.mesh.addresses(),
+            roster: self.members.roster_hash(),
+        }
+    }
+
+    /// Measures the machine; the busy share covers the time since the last measurement.
+    pub(crate) fn measure(&self) {
+        let gauges = self.meter.read();
+        *self.gauges.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
+    }
+
+    /// Notes what a member says of itself.
+    pub(crate) fn hear(&self, from: NodeId, advert: Advert) {
+        let rtt = self.mesh.rtt(&from);
+        self.members.heard(from, advert, rtt);
+    }
+
+    /// Takes in what another member knows of the swarm, and stores what was new.
+    pub(crate) async fn take_roster(&self, theirs: Roster) -> Result<(), Failure> {
+        for listed in self.members.merge(theirs)? {
+            self.store_member(&listed).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the state of the node itself.
+    pub async fn status(&self) -> Status {
+        self.measure();
+        let gauges = *self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let offers = self.registry.offers();
+        Status {
+            id: self.id(),
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            swarm: self.members.swarm(),
+            owner: self.is_owner(),
+            home: self.home.path().display().to_string(),
+            started: self.started,
+            mesh: self.mesh.addresses(),
+            members: self.members.all().len(),
+            offers: offers.iter().map(|it| it.descriptor.name.to_string()).collect(),
+            resident: Some(gauges.resident),
+            receipts: self.ledger.count().await.unwrap_or(0),
+            running: self.running.load(Ordering::SeqCst),
+        }
+    }
+
+    pub(crate) fn is_owner(&self) -> bool {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Returns every member of the swarm, this node first.
+    pub async fn nodes(&self) -> Vec<NodeView> {
+        self.measure();
+        let me = self.id();
+        let mine = self.advert();
+        let mut views: Vec<_> = self
+            .members
+            .all()
+            .into_iter()
+            .map(|(id, known)| {
+                let here = id == me;
+                let advert = if here { Some(&mine) } else { known.advert.as_ref() };
+                NodeView {
+                    id,
+                    name: known.name().to_owned(),
+                    here,
+                    status: if here { Presence::Online } else { known.presence() },
+                    owner: known.membership.member.roles.contains(&sedge_trust::Role::Owner),
+                    rtt_us: if here { Some(0) } else { known.rtt.map(micros) },
+                    running: advert.map_or(0, |it| it.running),
+                    limit: advert.map_or(0, |it| it.limit),
+                    cpu_percent: advert.map(|it| it.gauges.cpu_percent),
+                    free_memory: advert.map(|it| it.gauges.free_memory),
+                    total_memory: advert.map(|it| it.gauges.total_memory),
+                    resident: advert.map(|it| it.gauges.resident),
+                    addresses: if here { mine.addresses.clone() } else { known.addresses.clone() },
+                    last_seen: if here { Some(self.clock.now()) } else { known.last_seen },
+                    capabilities: advert.map_or(0, |it| it.offers.len()),
+                    reason: known.reason.filter(|_| !here),
+                }
+            })
+            .collect();
+        views.sort_by_key(|it| (!it.here, it.name.clone()));
+        views
+    }
+
+    /// Returns everything that the swarm offers now, with the node that offers it.
+    pub async fn offers(&self) -> Vec<Offer> {
+        let me = self.id();
+        let mut offers = Vec::new();
+        for (id, known) in self.members.all() {
+            let offered = match (id == me, &known.advert) {
+                (true, _) => self.registry.offers(),
+                (false, Some(advert)) => advert.offers.clone(),
+                (false, None) => Vec::new(),
+            };
+            offers.extend(offered.into_iter().map(|it| Offer {
+                descriptor: it.descriptor,
+                node: id,
+                node_name: known.name().to_owned(),
+                ready: it.ready,
+            }));
+        }
+        offers.sort_by(|a, b| (&a.descriptor.name, &a.node_name).cmp(&(&b.descriptor.name, &b.node_name)));
+        offers
+    }
+
+    /// Forgets a function of this node. Returns whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the store could not forget it.
+    pub async fn undeploy(&self, name: &Name) -> Result<bool, Failure> {
+        let stored = self.store.deployments().remove(name.clone()).await.map_err(internal)?;
+        self.functions.undeploy(name);
+        Ok(self.registry.withdraw(name) || stored)
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Turns a fault of the store into what a caller sees.
+pub(crate) fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::new(ErrorKind::Internal, "store_failed", format!("the node's store failed: {error}"))
+}

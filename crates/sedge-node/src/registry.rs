@@ -1,0 +1,162 @@
+//! What this node offers itself: the one place where users' deployments are data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use sedge_base::ErrorKind;
+use sedge_capability::{End, Failure, Handle, Kind, Name};
+
+use crate::wire::Offered;
+
+/// Everything that this node offers, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    entries: RwLock<BTreeMap<Name, Arc<Entry>>>,
+}
+
+/// One capability of this node.
+pub(crate) struct Entry {
+    handle: Handle,
+    limit: u32,
+    running: AtomicU32,
+    /// Made once: compiling a schema costs more than a small task.
+    schema: Option<jsonschema::Validator>,
+    tokens_per_second: Mutex<Option<f64>>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("name", &self.handle.descriptor().name).finish_non_exhaustive()
+    }
+}
+
+/// A place that a running task takes; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Entry>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Registry {
+    /// Offers a capability, in place of one with the same name; at most `limit` tasks at once.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when its input schema is no JSON schema.
+    pub(crate) fn offer(&self, handle: Handle, limit: u32) -> Result<(), Failure> {
+        let descriptor = handle.descriptor();
+        let schema = if descriptor.takes_bytes() {
+            None
+        } else {
+            let made = jsonschema::validator_for(&descriptor.input).map_err(|error| {
+                let text = format!("the input schema of `{}` is wrong: {error}", descriptor.name);
+                Failure::new(ErrorKind::Internal, "bad_schema", text)
+            })?;
+            Some(made)
+        };
+        let entry = Arc::new(Entry {
+            handle,
+            limit,
+            running: AtomicU32::new(0),
+            schema,
+            tokens_per_second: Mutex::new(None),
+        });
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.insert(descriptor.name.clone(), entry);
+        Ok(())
+    }
+
+    /// Stops offering a capability; running tasks go on. Returns whether it was offered.
+    pub(crate) fn withdraw(&self, name: &Name) -> bool {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name).is_some()
+    }
+
+    /// Returns the capability of that name.
+    pub(crate) fn get(&self, name: &Name) -> Option<Arc<Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Returns everything that is offered, in the order of names.
+    pub(crate) fn offers(&self) -> Vec<Offered> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.values().map(|it| it.offered()).collect()
+    }
+}
+
+impl Entry {
+    /// Returns the engine behind it.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Returns what the mesh is told about it.
+    pub(crate) fn offered(&self) -> Offered {
+        let descriptor = self.handle.descriptor();
+        Offered {
+            ready: descriptor.labels.get("loaded").is_none_or(|it| it == "true"),
+            descriptor: (*descriptor).clone(),
+            running: self.running.load(Ordering::SeqCst),
+            limit: self.limit,
+            tokens_per_second: *self.speed(),
+        }
+    }
+
+    /// Takes a place for one task.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Exhausted`] when all places are taken.
+    pub(crate) fn take_place(self: &Arc<Self>) -> Result<Place, Failure> {
+        let taken = self.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |running| {
+            (running < self.limit).then_some(running + 1)
+        });
+        match taken {
+            Ok(_) => Ok(Place(Arc::clone(self))),
+            Err(running) => {
+                let name = &self.handle.descriptor().name;
+                let text = format!("`{name}` runs {running} tasks, which is its limit");
+                Err(Failure::new(ErrorKind::Exhausted, "busy", text))
+            }
+        }
+    }
+
+    /// Checks an input against the schema.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`], naming the place in the input.
+    pub(crate) fn check_input(&self, input: &Bytes) -> Result<(), Failure> {
+        let Some(schema) = &self.schema else { return Ok(()) };
+        let name = self.handle.descriptor().name.clone();
+        let invalid = |text: String| Failure::new(ErrorKind::Invalid, "invalid_input", text);
+        let value: serde_json::Value = serde_json::from_slice(input)
+            .map_err(|error| invalid(format!("the input of `{name}` is not JSON: {error}")))?;
+        schema.validate(&value).map_err(|error| {
+            let place = error.instance_path().to_string();
+            let place = if place.is_empty() { "its top".to_owned() } else { format!("`{place}`") };
+            invalid(format!("the input of `{name}` is wrong at {place}: {error}"))
+        })
+    }
+
+    /// Learns from a task how fast this capability is here: a moving mean over about ten tasks.
+    pub(crate) fn learn(&self, end: &End) {
+        if self.handle.descriptor().kind != Kind::Chat {
+            return;
+        }
+        let seen = end.detail.get("tokens_per_second").and_then(serde_json::Value::as_f64);
+        if let Some(seen) = seen.filter(|it| it.is_finite() && *it > 0.0) {
+            let mut speed = self.speed();
+            *speed = Some(speed.map_or(seen, |before| before * 0.9 + seen * 0.1));
+        }
+    }
+
+    fn speed(&self) -> std::sync::MutexGuard<'_, Option<f64>> {
+        self.tokens_per_second.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,158 @@
+//! Answering other members: one stream, one request, one answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sedge_base::NodeId;
+use sedge_capability::{Event, Failure, Outcome, Task};
+use sedge_net::{Conn, FrameReader, FrameWriter, Protocol};
+use tokio::sync::Semaphore;
+use tracing::debug;
+
+use crate::node::Node;
+use crate::wire::{self, DeployHead, Reader, Request, RunHead, WireError, Writer};
+
+/// The most streams that one member may have open at once.
+const MAX_STREAMS: usize = 256;
+
+/// How long a member may take to send its request and body, or the countersigned receipt.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+
+/// Answers everybody who connects, until the transport is closed.
+pub(crate) async fn accept_all(node: Arc<Node>, transport: Arc<dyn sedge_net::Transport>) {
+    while let Some(conn) = transport.accept().await {
+        let serving = Arc::clone(&node);
+        node.scope().spawn("connection", async move |cancel| {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = serve_conn(serving, conn) => {}
+            }
+        });
+    }
+}
+
+/// Answers one connection until it ends.
+pub(crate) async fn serve_conn(node: Arc<Node>, conn: Conn) {
+    match conn.protocol() {
+        Protocol::Pair => node.pairing().serve(&node, conn).await,
+        Protocol::Mesh => {
+            let places = Arc::new(Semaphore::new(MAX_STREAMS));
+            let peer = conn.peer();
+            // A place is taken before the stream, so that a flood waits at the transport.
+            while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+                let Ok(stream) = conn.accept().await else { break };
+                let serving = Arc::clone(&node);
+                node.scope().spawn("stream", async move |cancel| {
+                    let stopped = stream.send.stopped();
+                    let mut writer = FrameWriter::new(stream.send);
+                    let mut reader = FrameReader::new(stream.recv);
+                    let answered = tokio::select! {
+                        biased;
+                        () = cancel.cancelled() => Ok(()),
+                        it = answer(&serving, peer, (&mut reader, &mut writer), stopped) => it,
+                    };
+                    match answered {
+                        Ok(()) => drop(writer.into_inner().finish().await),
+                        Err(error) => {
+                            debug!(target: "sedge::events::stream_failed", %peer, %error);
+                        }
+                    }
+                    drop(place);
+                });
+            }
+        }
+    }
+}
+
+type Both<'a> = (&'a mut Reader, &'a mut Writer);
+
+async fn answer(
+    node: &Arc<Node>,
+    peer: NodeId,
+    (reader, writer): Both<'_>,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), WireError> {
+    let request = within(wire::read_request(reader)).await?;
+    match request {
+        Request::Advert(theirs) => {
+            node.hear(peer, *theirs);
+            wire::send_reply(writer, &node.advert()).await
+        }
+        Request::Roster(theirs) => {
+            // Only what the owner signed is taken in; a stale or foreign roster changes nothing.
+            match node.take_roster(theirs).await {
+                Ok(()) => wire::send_reply(writer, &node.members().roster()).await,
+                Err(failure) => wire::send_refusal(writer, &failure).await,
+            }
+        }
+        Request::Run(head) => run(node, peer, head, (reader, writer), stopped).await,
+        Request::Deploy(head) => {
+            let DeployHead { name, content, options, length } = head;
+            let wasm = within(wire::read_body(reader, length)).await?;
+            match node.deploy_here(name, wasm, Some(content), options).await {
+                Ok(content) => wire::send_reply(writer, &content).await,
+                Err(failure) => wire::send_refusal(writer, &failure).await,
+            }
+        }
+        Request::Undeploy { name } => match node.undeploy(&name).await {
+            Ok(was) => wire::send_reply(writer, &was).await,
+            Err(failure) => wire::send_refusal(writer, &failure).await,
+        },
+    }
+}
+
+async fn run(
+    node: &Arc<Node>,
+    requester: NodeId,
+    head: RunHead,
+    (reader, writer): Both<'_>,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), WireError> {
+    let RunHead { task, capability, budgets, deadline, priority, length } = head;
+    let input = within(wire::read_body(reader, length)).await?;
+    let task = Task { id: task, capability, input, budgets, deadline, priority, requester };
+    let outcome = match node.executor().run(task).await {
+        Ok(outcome) => outcome,
+        Err(failure) => return wire::send_refusal(writer, &failure).await,
+    };
+    let sent = tokio::select! {
+        biased;
+        sent = send_outcome(writer, outcome) => sent?,
+        // The requester is gone: the outcome is dropped, and with it the task.
+        () = stopped => false,
+    };
+    if sent {
+        let receipt = within(wire::read_receipt(reader)).await?;
+        if let Err(error) = node.ledger().confirm(receipt, requester).await {
+            debug!(target: "sedge::events::receipt_unconfirmed", %requester, %error);
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether the end carried a receipt that the requester will send back.
+async fn send_outcome(writer: &mut Writer, mut outcome: Outcome) -> Result<bool, WireError> {
+    while let Some(event) = outcome.next().await {
+        match event {
+            Event::Chunk(chunk) => wire::send_chunk(writer, chunk).await?,
+            Event::End(end) => {
+                wire::send_end(writer, &end).await?;
+                return Ok(end.receipt.is_some());
+            }
+        }
+    }
+    Ok(false)
+}
+
+async fn within<T>(
+    work: impl Future<Output = Result<T, WireError>>,
+) -> Result<T, WireError> {
+    tokio::time::timeout(REQUEST_WITHIN, work).await.map_err(|_| {
+        WireError::Refused(Failure::new(
+            sedge_base::ErrorKind::Timeout,
+            "too_slow",
+            format!("the request did not arrive within {REQUEST_WITHIN:?}"),
+        ))
+    })?
+}
