@@ -1,1 +1,23 @@
 //! One door to every language model: the local engine, model files, budgets.
+//!
+//! Invariants: a model's file is used only after its SHA-256 was checked; nothing here reads the
+//! environment; the network is used only to bring a model's file, and never when offline.
+//!
+//! ```
+//! use sedge_gateway::{Catalog, DEFAULT_CHAT};
+//!
+//! let catalog = Catalog::builtin()?;
+//! assert_eq!(catalog.find(DEFAULT_CHAT).map(|it| it.size), Some(98_362_432));
+//! # Ok::<(), sedge_gateway::CatalogError>(())
+//! ```
+
+mod catalog;
+mod fetch;
+mod models;
+mod shelf;
+mod sources;
+
+pub use catalog::{Catalog, CatalogError, DEFAULT_CHAT, DEFAULT_EMBEDDING, Model};
+pub use fetch::{FetchError, OnProgress, PartError, Progress, SourceFailure};
+pub use models::{AddError, EnsureError, IndexError, Installed, Models};
+pub use sources::{Folder, Https, Hub, Origin, Pip, SourceError, SourceSettings};
