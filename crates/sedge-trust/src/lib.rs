@@ -1,1 +1,33 @@
 //! Who is this, what may they do, who signed that: keys, registrations, envelopes, receipts.
+//!
+//! Invariants: a key is never taken from the message that it is to verify; whatever is not
+//! authenticated changes no state; every signature covers every field; secret keys are wiped on
+//! drop, never printed, and their files are never replaced. Nothing here talks to a network.
+//!
+//! ```
+//! use sedge_trust::{Identity, verify};
+//!
+//! let node = Identity::generate()?;
+//! let signature = node.sign(b"a text");
+//! assert!(verify(&node.node_id(), b"a text", &signature).is_ok());
+//! assert!(verify(&node.node_id(), b"another", &signature).is_err());
+//! # Ok::<(), sedge_trust::RandomError>(())
+//! ```
+
+pub mod canonical;
+mod cipher;
+mod identity;
+mod keyfile;
+mod random;
+pub mod receipt;
+pub mod session;
+mod signature;
+pub mod swarm;
+
+pub use cipher::{OpenFailed, SealError, Sealed};
+pub use identity::{IDENTITY_FILE, Identity};
+pub use keyfile::KeyFileError;
+pub use random::{RandomError, random_bytes};
+pub use receipt::Receipt;
+pub use signature::{BadSignature, HexError, SessionPublicKey, Signature, verify};
+pub use swarm::{Membership, Owner, verify_membership};
