@@ -18,6 +18,7 @@ pub mod canonical;
 mod cipher;
 mod identity;
 mod keyfile;
+pub mod pairing;
 mod random;
 pub mod receipt;
 pub mod session;
