@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use sedge_base::{ErrorKind, NodeId, TaskId, Timestamp};
-use sedge_trust::Status;
+use sedge_trust::receipt::Status;
 
 use crate::{Budgets, Event, Handle, Task};
 

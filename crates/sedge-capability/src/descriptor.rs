@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sedge_base::ContentId;
-use sedge_trust::Rung;
+use sedge_trust::receipt::Rung;
 use serde::{Deserialize, Serialize};
 
 use crate::Budgets;

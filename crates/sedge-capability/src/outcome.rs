@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use sedge_base::ErrorKind;
-use sedge_trust::{Receipt, Status};
+use sedge_trust::Receipt;
+use sedge_trust::receipt::Status;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 

@@ -9,7 +9,7 @@ use sedge_capability::{
     Budgets, Capability, Descriptor, End, Event, Failure, Outcome, Task, Usage,
 };
 use sedge_routing::{Candidate, Decision, Load, Request, Strategy, decide};
-use sedge_trust::Status;
+use sedge_trust::receipt::Status;
 use serde::{Deserialize, Serialize};
 
 use crate::node::{Node, internal};
@@ -140,7 +140,8 @@ impl Node {
         let words = decision.words();
         let routed = Routed { task: task.clone(), decision: decision.clone(), words };
         let text = serde_json::to_string(&routed).map_err(internal)?;
-        self.store.decisions().put(task.clone(), text).await.map_err(internal)
+        let stored = sedge_store::StoredDecision { task: task.clone(), at: self.clock.now(), json: text };
+        self.store.decisions().put(stored).await.map_err(internal)
     }
 
     /// Returns the routing decision of a task, or the last one.
@@ -150,13 +151,13 @@ impl Node {
     /// [`ErrorKind::NotFound`] when there is none.
     pub async fn decision(&self, task: Option<&TaskId>) -> Result<Routed, Failure> {
         let found = match task {
-            Some(task) => self.store.decisions().get(task.clone()).await,
-            None => self.store.decisions().last().await,
+            Some(task) => self.store.decisions().get(task).await,
+            None => self.store.decisions().list(1).await.map(|it| it.into_iter().next()),
         };
-        let text = found.map_err(internal)?.ok_or_else(|| {
+        let stored = found.map_err(internal)?.ok_or_else(|| {
             Failure::new(ErrorKind::NotFound, "no_decision", "no such routing decision is kept here")
         })?;
-        serde_json::from_str(&text).map_err(internal)
+        serde_json::from_str(&stored.json).map_err(internal)
     }
 
     /// Starts a task on a node that was picked.
@@ -167,7 +168,7 @@ impl Node {
         offerings: &[Offering],
     ) -> Result<Outcome, Failure> {
         if node == self.id() {
-            return self.run_here(task).await;
+            return self.executor.run(task).await;
         }
         let descriptor = offerings
             .iter()
@@ -189,41 +190,6 @@ impl Node {
             scope: self.scope.clone(),
         };
         remote.run(task).await
-    }
-
-    /// Runs a task of this node on itself: it is requester and executor in one, and signs twice.
-    async fn run_here(self: &Arc<Self>, task: Task) -> Result<Outcome, Failure> {
-        let mut inner = self.executor.run(task).await?;
-        let (sink, outcome) = Outcome::channel();
-        let node = Arc::clone(self);
-        self.scope.spawn("own task", async move |cancel| {
-            loop {
-                let event = tokio::select! {
-                    biased;
-                    () = sink.gone() => return,
-                    () = cancel.cancelled() => return,
-                    event = inner.next() => event,
-                };
-                match event {
-                    Some(Event::Chunk(chunk)) => {
-                        if sink.chunk(chunk).await.is_err() {
-                            return;
-                        }
-                    }
-                    Some(Event::End(mut end)) => {
-                        if let Some(receipt) = end.receipt.take() {
-                            match node.ledger.countersign_own(*receipt).await {
-                                Ok(receipt) => end.receipt = Some(Box::new(receipt)),
-                                Err(error) => *end = End::failed(Status::Error, internal(error), end.usage),
-                            }
-                        }
-                        return sink.end(*end).await;
-                    }
-                    None => return,
-                }
-            }
-        });
-        Ok(outcome)
     }
 
     /// Gives up on an outcome that does not end in time, and gives back the place.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sedge_base::{Clock, ContentId, ErrorKind, TaskScope, Timestamp};
 use sedge_capability::{Descriptor, End, Event, Failure, Outcome, Sink, Task, Usage};
 use sedge_ledger::{Facts, Ledger};
-use sedge_trust::Status;
+use sedge_trust::receipt::Status;
 use sha2::{Digest, Sha256};
 
 use crate::registry::{Place, Registry};

@@ -1,1 +1,38 @@
-//! Puts the parts together and keeps them alive.
+//! Puts the parts together and keeps them alive: a [`Node`] is a struct of its parts.
+//!
+//! Doors (layer 5) turn requests into [`Ask`]s; the node checks them, lets routing pick a machine,
+//! runs them here or sends them there, and keeps the receipts.
+//!
+//! Invariants: nothing listens beyond loopback before an invitation is opened or a code is typed;
+//! who asks is what the connection has proven, never what a message says; a deployment is on disk
+//! before it is acknowledged; an answer from another node without a receipt that holds is no answer.
+
+mod ask;
+mod beat;
+mod config;
+mod deploy;
+mod execute;
+mod home;
+mod load;
+mod members;
+mod mesh;
+mod node;
+mod pair;
+mod registry;
+mod remote;
+mod serve;
+mod start;
+mod view;
+mod wire;
+
+pub use ask::Routed;
+pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};
+pub use home::{Home, HomeError, Running};
+pub use load::Gauges;
+pub use node::Node;
+pub use pair::JoinFailed;
+pub use start::{StartError, StartOptions};
+pub use view::{
+    Answer, Ask, Deploy, DeployOptions, Deployed, Invitation, InviteState, Joined, NodeView, Offer,
+    Presence, Status, Target, WayFailed,
+};

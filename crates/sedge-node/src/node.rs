@@ -125,7 +125,9 @@ impl Node {
         if let Err(hung) = self.scope.shutdown(GRACE).await {
             warn!(target: "sedge::events::shutdown_hung", count = hung.count);
         }
-        self.store.close().await;
+        if let Err(fault) = self.store.close().await {
+            warn!(target: "sedge::events::store_not_closed", %fault);
+        }
         info!(target: "sedge::events::node_stopped", id = %self.id());
     }
 
@@ -205,7 +207,7 @@ impl Node {
                     name: known.name().to_owned(),
                     here,
                     status: if here { Presence::Online } else { known.presence() },
-                    owner: known.membership.member.roles.contains(&sedge_trust::Role::Owner),
+                    owner: known.membership.member.roles.contains(&sedge_trust::swarm::Role::Owner),
                     rtt_us: if here { Some(0) } else { known.rtt.map(micros) },
                     running: advert.map_or(0, |it| it.running),
                     limit: advert.map_or(0, |it| it.limit),
@@ -251,7 +253,7 @@ impl Node {
     ///
     /// A [`Failure`] when the store could not forget it.
     pub async fn undeploy(&self, name: &Name) -> Result<bool, Failure> {
-        let stored = self.store.deployments().remove(name.clone()).await.map_err(internal)?;
+        let stored = self.store.deployments().remove(name.as_str()).await.map_err(internal)?;
         self.functions.undeploy(name);
         Ok(self.registry.withdraw(name) || stored)
     }

@@ -11,7 +11,7 @@ use sedge_capability::{
 };
 use sedge_ledger::{Expected, Ledger};
 use sedge_net::{Conn, FrameReader, FrameWriter};
-use sedge_trust::Status;
+use sedge_trust::receipt::Status;
 
 use crate::execute::OutputHash;
 use crate::wire::{self, Reader, Request, RunFrame, RunHead, WireError, Writer};

@@ -123,6 +123,8 @@ pub(crate) enum RunFrame {
 /// Why a request or its answer could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WireError {
+    #[error("no stream: {0}")]
+    Conn(sedge_net::ConnError),
     #[error("the stream broke")]
     Frame(#[from] FrameError),
     #[error("the peer sent something else than was due: kind {kind}")]

@@ -1,0 +1,77 @@
+//! The heartbeat: members tell each other what they offer and have left, and repair their rosters.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use sedge_base::NodeId;
+use sedge_net::{FrameReader, FrameWriter};
+use tracing::{debug, info};
+
+use crate::node::Node;
+use crate::remote::OPEN_WITHIN;
+use crate::wire::{self, Advert, Request, Roster, WireError};
+
+/// Beats until the node stops.
+pub(crate) async fn beat_all(node: Arc<Node>) {
+    let mut every = tokio::time::interval(node.config.node.advert_period);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        node.measure();
+        let others = node.members.others();
+        join_all(others.into_iter().map(|it| node.beat(it))).await;
+    }
+}
+
+impl Node {
+    /// Exchanges adverts with one member, and rosters if they differ.
+    pub(crate) async fn beat(self: &Arc<Self>, peer: NodeId) {
+        match self.exchange(peer).await {
+            Ok(()) => {}
+            Err(reason) => {
+                if self.members.missed(peer, reason.clone()) {
+                    let name = self.members.name_of(&peer);
+                    info!(target: "sedge::events::member_lost", %peer, name, reason);
+                }
+            }
+        }
+    }
+
+    async fn exchange(self: &Arc<Self>, peer: NodeId) -> Result<(), String> {
+        let conn = self.mesh.conn(self, peer).await.map_err(|it| it.to_string())?;
+        let work = async {
+            let mine = self.advert();
+            let theirs: Advert = ask(&conn, &Request::Advert(Box::new(mine.clone()))).await?;
+            let differ = theirs.roster != mine.roster;
+            self.hear(peer, theirs);
+            if differ {
+                debug!(target: "sedge::events::rosters_differ", %peer);
+                let roster: Roster = ask(&conn, &Request::Roster(self.members.roster())).await?;
+                // A roster that does not hold changes nothing; the advert still counts.
+                if let Err(failure) = self.take_roster(roster).await {
+                    debug!(target: "sedge::events::roster_refused", %peer, %failure);
+                }
+            }
+            Ok::<_, WireError>(())
+        };
+        match tokio::time::timeout(OPEN_WITHIN, work).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {OPEN_WITHIN:?}")),
+        }
+    }
+}
+
+/// Sends a request without a body and reads the reply.
+pub(crate) async fn ask<T: serde::de::DeserializeOwned>(
+    conn: &sedge_net::Conn,
+    request: &Request,
+) -> Result<T, WireError> {
+    let stream = conn.open(OPEN_WITHIN).await.map_err(WireError::Conn)?;
+    let mut writer = FrameWriter::new(stream.send);
+    let mut reader = FrameReader::new(stream.recv);
+    wire::send_request(&mut writer, request).await?;
+    let reply = wire::read_reply(&mut reader).await?;
+    drop(writer.into_inner().finish().await);
+    Ok(reply)
+}

@@ -1,0 +1,197 @@
+//! This node's end of the mesh: closed until there is somebody to talk to.
+//!
+//! Invariant: nothing listens beyond loopback while the node is alone and nobody is being paired.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use sedge_base::{ErrorKind, NodeId, Secret, TaskScope};
+use sedge_capability::Failure;
+use sedge_net::{
+    BindError, Conn, LanOptions, Pool, PoolOptions, Protocol, Quic, QuicOptions, Transport,
+};
+use tracing::{info, warn};
+
+use crate::node::Node;
+use crate::serve;
+
+/// How long a dial may take: a node on the local network answers in milliseconds.
+const DIAL_WITHIN: Duration = Duration::from_millis(1500);
+
+/// The switch of the mesh: open or closed.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    listen: SocketAddr,
+    /// Whether the owner asked for this very port; otherwise a taken one is replaced.
+    exact: bool,
+    lan_discovery: bool,
+    open: RwLock<Option<Arc<Open>>>,
+    /// Held while opening or closing.
+    gate: tokio::sync::Mutex<()>,
+}
+
+/// The open end.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) quic: Arc<Quic>,
+    pub(crate) pool: Pool,
+    /// Why the local network cannot be asked, if it cannot.
+    pub(crate) lan_fault: Option<String>,
+    scope: TaskScope,
+}
+
+impl Mesh {
+    pub(crate) fn new(listen: SocketAddr, exact: bool, lan_discovery: bool) -> Self {
+        // On loopback there is no local network to ask.
+        let lan_discovery = lan_discovery && !listen.ip().is_loopback();
+        let gate = tokio::sync::Mutex::new(());
+        Self { listen, exact, lan_discovery, open: RwLock::new(None), gate }
+    }
+
+    fn current(&self) -> Option<Arc<Open>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, open: Option<Arc<Open>>) -> Option<Arc<Open>> {
+        let mut current = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, open)
+    }
+
+    /// Opens the end if it is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Conflict`] when the port is in use, and whatever else the system says.
+    pub(crate) async fn open(&self, node: &Arc<Node>) -> Result<Arc<Open>, Failure> {
+        let _gate = self.gate.lock().await;
+        if let Some(open) = self.current() {
+            return Ok(open);
+        }
+        let (quic, lan_fault) = self.bind(node).await?;
+        let quic = Arc::new(quic);
+        let scope = node.scope.child();
+        let transport = Arc::clone(&quic) as Arc<dyn Transport>;
+        let (pool, mut served) =
+            Pool::new(Arc::clone(&transport), PoolOptions::default(), &scope);
+        let open = Arc::new(Open { quic, pool: pool.clone(), lan_fault, scope: scope.clone() });
+
+        let (accepting, adopting) = (Arc::clone(node), pool.clone());
+        scope.spawn("mesh acceptor", async move |cancel| {
+            loop {
+                let conn = tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return,
+                    conn = transport.accept() => conn,
+                };
+                match conn {
+                    None => return,
+                    Some(conn) if conn.protocol() == Protocol::Pair => {
+                        let pairing = Arc::clone(&accepting);
+                        accepting.scope.spawn("pairing", async move |_| {
+                            serve::serve_conn(pairing, conn).await;
+                        });
+                    }
+                    Some(conn) => drop(adopting.adopt(conn).await),
+                }
+            }
+        });
+        let (serving, serving_scope) = (Arc::clone(node), scope.clone());
+        scope.spawn("mesh server", async move |cancel| {
+            loop {
+                let conn = tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return,
+                    conn = served.recv() => conn,
+                };
+                let Some(conn) = conn else { return };
+                let (node, pool) = (Arc::clone(&serving), pool.clone());
+                serving_scope.spawn("connection", async move |cancel| {
+                    let ended = conn.clone();
+                    tokio::select! {
+                        biased;
+                        () = cancel.cancelled() => {}
+                        () = serve::serve_conn(Arc::clone(&node), conn) => {}
+                    }
+                    let why = ended.closed().await;
+                    pool.ended(&ended);
+                    if pool.live(ended.peer()).is_none() {
+                        node.members.missed(ended.peer(), why.to_string());
+                    }
+                });
+            }
+        });
+        info!(target: "sedge::events::mesh_opened", listen = ?open.quic.listening());
+        self.set(Some(Arc::clone(&open)));
+        Ok(open)
+    }
+
+    async fn bind(&self, node: &Arc<Node>) -> Result<(Quic, Option<String>), Failure> {
+        let mut listen = self.listen;
+        let mut lan = self.lan_discovery.then(LanOptions::default);
+        let mut lan_fault = match self.lan_discovery {
+            true => None,
+            false => Some("discovery is off on this node".to_owned()),
+        };
+        loop {
+            let secret = Secret::new(*node.identity.signing_seed());
+            let options = QuicOptions { lan: lan.clone(), ..QuicOptions::new(secret, vec![listen]) };
+            let admission = Arc::clone(&node.members) as Arc<dyn sedge_net::Admission>;
+            match Quic::bind(options, admission).await {
+                Ok(quic) => return Ok((quic, lan_fault)),
+                Err(BindError::InUse { .. }) if !self.exact && listen.port() != 0 => {
+                    listen.set_port(0);
+                }
+                Err(BindError::Lan(fault)) => {
+                    warn!(target: "sedge::events::lan_off", %fault);
+                    lan_fault = Some(fault.to_string());
+                    lan = None;
+                }
+                Err(error) => {
+                    let text = format!("the mesh cannot listen: {error}");
+                    return Err(Failure::new(error.kind(), "mesh_bind", text));
+                }
+            }
+        }
+    }
+
+    /// Returns the connection to a member; dials if there is none.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] that says which ways were tried.
+    pub(crate) async fn conn(&self, node: &Arc<Node>, peer: NodeId) -> Result<Conn, Failure> {
+        let name = node.members.name_of(&peer);
+        let address = node.members.address(&peer).ok_or_else(|| {
+            Failure::new(ErrorKind::NotFound, "unknown_node", "this node is no member any more")
+        })?;
+        let open = self.open(node).await?;
+        open.pool.conn(&address, DIAL_WITHIN).await.map_err(|error| {
+            let kind = match error.kind() {
+                ErrorKind::NotFound => ErrorKind::Unavailable,
+                kind => kind,
+            };
+            Failure::new(kind, "node_unreachable", format!("node {name} cannot be reached: {error}"))
+        })
+    }
+
+    /// Returns the round trip to a member that there is a connection with.
+    pub(crate) fn rtt(&self, peer: &NodeId) -> Option<Duration> {
+        self.current()?.pool.live(*peer)?.rtt()
+    }
+
+    /// Returns where others can reach this node; empty while the mesh is closed.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.current().map_or_else(Vec::new, |it| it.quic.place().direct)
+    }
+
+    /// Closes the end and tells the peers.
+    pub(crate) async fn close(&self, within: Duration) {
+        let _gate = self.gate.lock().await;
+        if let Some(open) = self.set(None) {
+            open.quic.close(within).await;
+            open.scope.stop();
+            info!(target: "sedge::events::mesh_closed");
+        }
+    }
+}

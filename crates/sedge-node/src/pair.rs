@@ -1,0 +1,222 @@
+//! Becoming members of one swarm: an open invitation on one side, a code on the other.
+//!
+//! Invariants: a code is tried once, rightly or wrongly, within its time; nothing that comes before
+//! the password exchange is believed, and nothing that comes before it changes state beyond burning
+//! the code.
+
+mod exchange;
+mod join;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sedge_base::ErrorKind;
+use sedge_capability::Failure;
+use sedge_net::{Beacon, CloseReason, Conn, Nameplate, Protocol, Transport};
+use sedge_trust::pairing::{Code, Invite};
+use tracing::{info, warn};
+
+use crate::node::{Node, internal};
+use crate::view::{Invitation, InviteState};
+
+pub use join::JoinFailed;
+
+/// How long one whole exchange may take.
+const EXCHANGE_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long the mesh may take to close after an invitation that nobody used.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// The invitation of this node, if there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Pairing(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    open: Option<OpenInvite>,
+    state: InviteState,
+    /// Counts invitations, so that an old timer does not end a new one.
+    number: u64,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self { open: None, state: InviteState::None, number: 0 }
+    }
+}
+
+#[derive(Debug)]
+struct OpenInvite {
+    invite: Invite,
+    /// Answers those who were given an address, until it is dropped.
+    _beacon: Option<Beacon>,
+}
+
+impl Pairing {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a stranger who connected while an invitation is open.
+    pub(crate) async fn serve(&self, node: &Arc<Node>, conn: Conn) {
+        let begun = {
+            let mut inner = self.lock();
+            let now = node.clock.now();
+            match &mut inner.open {
+                Some(open) => open.invite.attempt(now).cloned().map_err(|it| it.to_string()),
+                None => Err("no invitation is open".to_owned()),
+            }
+        };
+        let peer = conn.peer();
+        let code = match begun {
+            Ok(code) => code,
+            Err(reason) => {
+                let failure = Failure::new(ErrorKind::Denied, "no_invite", reason);
+                exchange::refuse(&conn, &failure).await;
+                return;
+            }
+        };
+        let work = exchange::admit(node, &conn, &code);
+        let done = tokio::time::timeout(EXCHANGE_WITHIN, work).await.unwrap_or_else(|_| {
+            let text = format!("the other side did not finish within {EXCHANGE_WITHIN:?}");
+            Err(Failure::new(ErrorKind::Timeout, "pairing_timeout", text))
+        });
+        let state = match done {
+            Ok(name) => {
+                info!(target: "sedge::events::member_admitted", %peer, name);
+                InviteState::Joined { node: peer, name }
+            }
+            Err(failure) => {
+                warn!(target: "sedge::events::invite_burnt", %peer, %failure);
+                part(&conn).await;
+                InviteState::Burnt { reason: failure.message }
+            }
+        };
+        let joined = matches!(state, InviteState::Joined { .. });
+        node.end_invite(None, state).await;
+        if joined {
+            for other in node.members.others().into_iter().filter(|it| *it != peer) {
+                node.beat(other).await;
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Opens an invitation: the mesh listens, and one stranger may try the code once.
+    ///
+    /// An invitation that is open already ends.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`] on a node that does not hold the owner's key, and what
+    /// opening the mesh may fail with.
+    pub async fn invite(self: &Arc<Self>, ttl: Duration) -> Result<Invitation, Failure> {
+        if !self.is_owner() {
+            let owner = self
+                .members
+                .all()
+                .into_iter()
+                .find(|(_, it)| it.membership.member.roles.contains(&sedge_trust::swarm::Role::Owner))
+                .map_or_else(|| "the owner's node".to_owned(), |(_, it)| it.name().to_owned());
+            let text = format!("only the node that owns the swarm can invite: ask on {owner}");
+            return Err(Failure::new(ErrorKind::Denied, "not_owner", text));
+        }
+        self.end_invite(None, InviteState::None).await;
+        let code = Code::generate().map_err(internal)?;
+        let nameplate = Nameplate::from(code.nameplate());
+        let spoken = code.to_string();
+        let open = self.mesh.open(self).await?;
+        let place = open.quic.place();
+        let beacon = match open.quic.listening().first() {
+            Some(addr) => match Beacon::open(*addr, &place.peer_addr(), Some(nameplate)).await {
+                Ok(beacon) => Some(beacon),
+                Err(error) => {
+                    warn!(target: "sedge::events::beacon_closed", %error);
+                    None
+                }
+            },
+            None => None,
+        };
+        let addresses = beacon.as_ref().map_or_else(Vec::new, |it| reachable(it, &place.direct));
+        let invite = Invite::new(code, self.clock.now(), ttl);
+        let expires = invite.expires_at();
+        let number = {
+            let mut inner = self.pairing.lock();
+            inner.number += 1;
+            inner.state = InviteState::Open { expires };
+            inner.open = Some(OpenInvite { invite, _beacon: beacon });
+            inner.number
+        };
+        self.members.set_pairing(true);
+        open.quic.set_protocols(&[Protocol::Mesh, Protocol::Pair]);
+        if let Some(lan) = open.quic.lan() {
+            lan.announce_invite(Some(nameplate));
+        }
+        let node = Arc::clone(self);
+        self.scope.spawn("invite timer", async move |cancel| {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep(ttl) => {
+                    node.end_invite(Some(number), InviteState::Expired).await;
+                }
+            }
+        });
+        Ok(Invitation { code: spoken, expires, addresses })
+    }
+
+    /// Returns how the last invitation stands.
+    pub async fn invite_state(&self) -> InviteState {
+        let inner = self.pairing.lock();
+        inner.state.clone()
+    }
+
+    /// Ends the invitation (of that number, if one is given), and closes the mesh if the node is
+    /// still alone.
+    async fn end_invite(self: &Arc<Self>, number: Option<u64>, state: InviteState) {
+        {
+            let mut inner = self.pairing.lock();
+            if inner.open.is_none() || number.is_some_and(|it| it != inner.number) {
+                return;
+            }
+            inner.open = None;
+            inner.state = state;
+        }
+        self.members.set_pairing(false);
+        if self.members.others().is_empty() {
+            self.mesh.close(CLOSE_WITHIN).await;
+        } else if let Ok(open) = self.mesh.open(self).await {
+            open.quic.set_protocols(&[Protocol::Mesh]);
+            if let Some(lan) = open.quic.lan() {
+                lan.announce_invite(None);
+            }
+        }
+    }
+}
+
+/// Returns where the beacon answers, seen from outside: its port on the addresses that the mesh has.
+fn reachable(beacon: &Beacon, direct: &[SocketAddr]) -> Vec<SocketAddr> {
+    let own = beacon.addr();
+    if !own.ip().is_unspecified() {
+        return vec![own];
+    }
+    let mut seen = Vec::new();
+    for addr in direct.iter().filter(|it| it.is_ipv4() == own.is_ipv4()) {
+        let addr = SocketAddr::new(addr.ip(), own.port());
+        if !addr.ip().is_loopback() && !seen.contains(&addr) {
+            seen.push(addr);
+        }
+    }
+    if seen.is_empty() {
+        seen.push(SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), own.port()));
+    }
+    seen
+}
+
+/// Closes a pairing connection once the other side has read what was said.
+async fn part(conn: &Conn) {
+    drop(tokio::time::timeout(CLOSE_WITHIN, conn.closed()).await);
+    conn.close(CloseReason::Done);
+}

@@ -1,0 +1,208 @@
+//! The side that types the code: every way to the inviter is tried at once.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use sedge_base::ErrorKind;
+use sedge_capability::Failure;
+use sedge_net::{Conn, Nameplate, PeerAddr, Protocol, Transport, locate};
+use sedge_trust::pairing::Code;
+use sedge_trust::verify_membership;
+use tokio::time::Instant;
+
+use super::{EXCHANGE_WITHIN, exchange};
+use crate::mesh::Open;
+use crate::node::Node;
+use crate::view::{Joined, WayFailed};
+
+/// How long each way may take to find the inviter and connect to it.
+const FIND_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a node did not join, and what became of each way to the inviter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{failure}")]
+pub struct JoinFailed {
+    /// The reason.
+    pub failure: Failure,
+    /// The ways that were tried, if none led there.
+    pub ways: Vec<WayFailed>,
+}
+
+impl From<Failure> for JoinFailed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, ways: Vec::new() }
+    }
+}
+
+/// A way that led to somebody who may be the inviter.
+struct Found {
+    way: &'static str,
+    conn: Conn,
+}
+
+impl Node {
+    /// Joins the swarm of whoever spoke the code.
+    ///
+    /// The inviter is looked for on the local network and, if one is given, at `at` (`host:port`),
+    /// at the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinFailed`], with one entry for each way that did not lead there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future breaks the pairing off; the code may be burnt then.
+    pub async fn join(self: &Arc<Self>, code: &str, at: Option<String>) -> Result<Joined, JoinFailed> {
+        let began = Instant::now();
+        let code = Code::parse(code).map_err(|it| Failure::new(it.kind(), "bad_code", it))?;
+        if !self.members.others().is_empty() {
+            let text = "this node is a member of a swarm with others already; \
+                        a new home (`--home DIR`) can join another";
+            return Err(Failure::new(ErrorKind::Conflict, "already_member", text).into());
+        }
+        let open = self.mesh.open(self).await?;
+        self.members.set_pairing(true);
+        let joined = self.join_open(&open, &code, at).await;
+        self.members.set_pairing(false);
+        match joined {
+            Ok((way, conn, name)) => {
+                for other in self.members.others() {
+                    self.beat(other).await;
+                }
+                Ok(Joined {
+                    swarm: self.members.swarm(),
+                    inviter: conn.peer(),
+                    inviter_name: name,
+                    way: way.to_owned(),
+                    members: self.members.all().len(),
+                    took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                })
+            }
+            Err(failed) => {
+                self.mesh.close(super::CLOSE_WITHIN).await;
+                Err(failed)
+            }
+        }
+    }
+
+    async fn join_open(
+        self: &Arc<Self>,
+        open: &Arc<Open>,
+        code: &Code,
+        at: Option<String>,
+    ) -> Result<(&'static str, Conn, String), JoinFailed> {
+        let Found { way, conn } = find(open, code, at).await?;
+        let hello = exchange::Hello {
+            name: self.name.clone(),
+            session_key: self.identity.session_public_key(),
+            addresses: self.mesh.addresses(),
+        };
+        let asked = exchange::ask(&conn, self.id(), code, &hello);
+        let welcome = tokio::time::timeout(EXCHANGE_WITHIN, asked).await.map_err(|_| {
+            let text = format!("the inviter did not finish within {EXCHANGE_WITHIN:?}");
+            Failure::new(ErrorKind::Timeout, "pairing_timeout", text)
+        })??;
+        let name = welcome.name.clone();
+        self.enter(welcome).await?;
+        Ok((way, conn, name))
+    }
+
+    /// Takes in the welcome: checks it whole, stores it, then lives by it.
+    async fn enter(self: &Arc<Self>, welcome: exchange::Welcome) -> Result<(), Failure> {
+        let exchange::Welcome { owner, name: _, roster } = welcome;
+        let (me, now) = (self.id(), self.clock.now());
+        let mine = roster.members.iter().find(|it| it.membership.member.node_id == me);
+        let holds = mine.is_some_and(|it| verify_membership(&it.membership, &owner, now).is_ok());
+        if !holds {
+            let text = "the inviter sent no membership of this node that holds";
+            return Err(Failure::new(ErrorKind::Corrupt, "bad_membership", text));
+        }
+        for listed in &roster.members {
+            self.store_member(listed).await?;
+        }
+        self.store_swarm(owner).await?;
+        *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.members.change_swarm(owner);
+        self.members.merge(roster)?;
+        self.ledger.set_swarm(self.members.swarm());
+        Ok(())
+    }
+}
+
+/// Tries every way at once; the first that connects wins.
+async fn find(open: &Arc<Open>, code: &Code, at: Option<String>) -> Result<Found, JoinFailed> {
+    let nameplate = Nameplate::from(code.nameplate());
+    let mut ways: FuturesUnordered<BoxFuture<'_, Result<Found, WayFailed>>> =
+        FuturesUnordered::new();
+    ways.push(Box::pin(async move {
+        by_lan(open, nameplate).await.map_err(|reason| WayFailed {
+            way: "lan".to_owned(),
+            reason,
+            next_step: "check that both machines are on one network that allows multicast, \
+                        or use `--at ADDRESS` as `sedge invite` prints it"
+                .to_owned(),
+        })
+    }));
+    if let Some(at) = &at {
+        ways.push(Box::pin(async move {
+            by_address(open, nameplate, at).await.map_err(|reason| WayFailed {
+                way: "address".to_owned(),
+                reason,
+                next_step: format!(
+                    "check that `sedge invite` is still open there and that no firewall \
+                     blocks {at} (TCP and UDP)"
+                ),
+            })
+        }));
+    }
+    let mut failed = Vec::new();
+    while let Some(way) = ways.next().await {
+        match way {
+            Ok(found) => return Ok(found),
+            Err(way) => failed.push(way),
+        }
+    }
+    let text = "no way led to the node that invited";
+    Err(JoinFailed { failure: Failure::new(ErrorKind::Unavailable, "no_way", text), ways: failed })
+}
+
+async fn by_lan(open: &Arc<Open>, nameplate: Nameplate) -> Result<Found, String> {
+    let Some(lan) = open.quic.lan() else {
+        return Err(open.lan_fault.clone().unwrap_or_else(|| "discovery is off".to_owned()));
+    };
+    let heard = lan.discover(nameplate, FIND_WITHIN).await.map_err(|it| it.to_string())?;
+    let mut last = "nobody was heard".to_owned();
+    for peer in heard {
+        match dial(open, &peer).await {
+            Ok(conn) => return Ok(Found { way: "lan", conn }),
+            Err(reason) => last = reason,
+        }
+    }
+    Err(last)
+}
+
+async fn by_address(open: &Arc<Open>, nameplate: Nameplate, at: &str) -> Result<Found, String> {
+    let peer =
+        locate(at, Some(nameplate), FIND_WITHIN).await.map_err(|error| with_source(&error))?;
+    Ok(Found { way: "address", conn: dial(open, &peer).await? })
+}
+
+async fn dial(open: &Arc<Open>, peer: &PeerAddr) -> Result<Conn, String> {
+    open.quic.dial(peer, Protocol::Pair, FIND_WITHIN).await.map_err(|it| it.to_string())
+}
+
+/// Writes an error with what is behind it, such as what the operating system said.
+fn with_source(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

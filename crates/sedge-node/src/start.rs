@@ -1,0 +1,281 @@
+//! The start of a node: every part is made, checked and put in its place, or nothing runs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+
+use sedge_base::{Clock, ErrorKind, NodeId, TaskScope};
+use sedge_capability::Failure;
+use sedge_functions::Runtime;
+use sedge_gateway::Gateway;
+use sedge_ledger::Ledger;
+use sedge_store::Store;
+use sedge_trust::swarm::{Member, Role, Version};
+use sedge_trust::{Identity, KeyFileError, Owner};
+
+use crate::beat;
+use crate::config::{Config, ConfigError, NAME_RULE, check_name};
+use crate::execute::Executor;
+use crate::home::{Home, HomeError};
+use crate::load::{Gauges, Meter};
+use crate::members::Members;
+use crate::mesh::Mesh;
+use crate::node::{Node, internal};
+use crate::pair::Pairing;
+use crate::registry::Registry;
+use crate::wire::{Listed, Roster};
+
+/// Where the setting lies that says whose swarm this node belongs to.
+const SWARM_SETTING: &str = "swarm.owner";
+
+/// What the command line says beyond the configuration file.
+#[derive(Debug, Clone, Default)]
+pub struct StartOptions {
+    /// The name that people see; stands above the configuration.
+    pub name: Option<String>,
+    /// The name if nobody gave one: the machine's.
+    pub host_name: Option<String>,
+    /// Where the mesh listens once the node is paired; stands above the configuration.
+    pub listen: Option<SocketAddr>,
+    /// Offer no models.
+    pub no_model: bool,
+    /// Where model files are kept; nodes of one machine may share the folder.
+    pub models: Option<PathBuf>,
+}
+
+/// Why a node does not start. Nothing was changed that a next start would not find again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The home cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] sedge_store::OpenError),
+    /// The chain of receipts cannot be gone on with.
+    #[error("the chain of receipts is broken")]
+    Ledger(#[source] sedge_ledger::LedgerError),
+    /// The engine for functions does not start.
+    #[error("functions cannot run here")]
+    Functions(#[source] sedge_functions::RuntimeError),
+    /// The engine for models does not start.
+    #[error("models cannot run here")]
+    Gateway(#[source] sedge_gateway::GatewayError),
+    /// A part refused for a reason that it names.
+    #[error(transparent)]
+    Part(#[from] Failure),
+}
+
+impl StartError {
+    /// Returns what the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Home(it) => it.kind(),
+            Self::Config(it) => it.kind(),
+            Self::Key(it) => it.kind(),
+            Self::Store(it) => it.kind(),
+            Self::Ledger(it) => it.kind(),
+            Self::Functions(it) => it.kind(),
+            Self::Gateway(it) => it.kind(),
+            Self::Part(it) => it.kind,
+        }
+    }
+
+    /// Returns the next step for the person, where there is one.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Home(it) => it.hint(),
+            Self::Config(_) => Some("correct the file; nothing was changed".to_owned()),
+            Self::Key(_) => Some("restore the file from a backup; it is never replaced".to_owned()),
+            Self::Store(_) => Some("restore the database from a backup, or free space".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// Starts a node in its home.
+    ///
+    /// The mesh opens only if the node was paired before.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub async fn start(
+        home: Home,
+        config: Config,
+        options: StartOptions,
+    ) -> Result<Arc<Self>, StartError> {
+        let clock = Clock::machine();
+        let scope = TaskScope::new();
+        let api_key = home.api_key()?;
+        let identity = Identity::load_or_create(home.path())?;
+        let store = Store::open(&home.path().join("sedge.db")).await?;
+        let name = pick_name(&options, &config)?;
+        let found = find_swarm(&home, &store, &identity, &name, &clock).await?;
+        let swarm = found.members.swarm();
+        let ledger = Ledger::open(store.clone(), identity.clone(), clock.clone(), swarm)
+            .await
+            .map_err(StartError::Ledger)?;
+        let ledger = Arc::new(ledger);
+
+        let cache = home.path().join("cache");
+        let functions = Runtime::new(config.functions.clone(), cache, &scope)
+            .map_err(StartError::Functions)?;
+        let models = options.models.unwrap_or_else(|| home.path().join("models"));
+        let gateway = Gateway::new(config.gateway.clone(), models, &scope)
+            .map_err(StartError::Gateway)?;
+        let registry = Arc::new(Registry::default());
+        if !options.no_model {
+            for handle in gateway.capabilities() {
+                registry.offer(handle, config.node.max_tasks.get())?;
+            }
+        }
+        let executor = Executor::new(
+            Arc::clone(&registry),
+            Arc::clone(&ledger),
+            clock.clone(),
+            scope.clone(),
+        );
+        let listen = options.listen.unwrap_or(config.node.listen);
+        let mesh = Mesh::new(listen, options.listen.is_some(), config.node.lan_discovery);
+        let node = Arc::new(Self {
+            home,
+            name: found.name,
+            identity,
+            owner: Mutex::new(found.owner),
+            started: clock.now(),
+            clock,
+            scope,
+            store,
+            ledger,
+            members: Arc::new(found.members),
+            registry,
+            executor,
+            functions: Arc::new(functions),
+            gateway: Arc::new(gateway),
+            mesh,
+            pairing: Pairing::default(),
+            meter: Meter::new(),
+            gauges: Mutex::new(Gauges::default()),
+            running: AtomicU32::new(0),
+            api_key,
+            config,
+        });
+        node.redeploy().await?;
+        node.measure();
+        if !node.members.others().is_empty() {
+            drop(node.mesh.open(&node).await?);
+        }
+        let beating = Arc::clone(&node);
+        node.scope.spawn("beat", async move |cancel| {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = beat::beat_all(beating) => {}
+            }
+        });
+        tracing::info!(target: "sedge::events::node_started", id = %node.id(), name = node.name);
+        Ok(node)
+    }
+
+    /// Puts a member's record on disk.
+    pub(crate) async fn store_member(&self, listed: &Listed) -> Result<(), Failure> {
+        put_member(&self.store, listed).await
+    }
+
+    /// Puts on disk whose swarm this node belongs to.
+    pub(crate) async fn store_swarm(&self, owner: NodeId) -> Result<(), Failure> {
+        self.store.settings().set(SWARM_SETTING, &owner.to_string()).await.map_err(internal)
+    }
+}
+
+pub(crate) async fn put_member(store: &Store, listed: &Listed) -> Result<(), Failure> {
+    let member = &listed.membership.member;
+    let record = sedge_store::Member {
+        node: member.node_id,
+        epoch: member.epoch,
+        revoked: false,
+        at: member.joined_at,
+        json: serde_json::to_string(listed).map_err(internal)?,
+    };
+    store.members().put(record).await.map_err(internal)
+}
+
+fn pick_name(options: &StartOptions, config: &Config) -> Result<Option<String>, ConfigError> {
+    let wrong = || ConfigError::Value { key: "--name", must_be: NAME_RULE.to_owned() };
+    match (&options.name, &config.node.name) {
+        (Some(name), _) => check_name(name).map(Some).ok_or_else(wrong),
+        (None, Some(name)) => Ok(Some(name.clone())),
+        (None, None) => Ok(options.host_name.as_deref().and_then(check_name)),
+    }
+}
+
+/// The swarm that a home belongs to.
+struct Found {
+    owner: Option<Owner>,
+    members: Members,
+    name: String,
+}
+
+/// Reads the swarm from the store; founds one at the first start.
+async fn find_swarm(
+    home: &Home,
+    store: &Store,
+    identity: &Identity,
+    name: &Option<String>,
+    clock: &Clock,
+) -> Result<Found, StartError> {
+    let me = identity.node_id();
+    let pinned = store.settings().get(SWARM_SETTING).await.map_err(internal)?;
+    let Some(pinned) = pinned else {
+        let owner = Owner::load_or_create(home.path())?;
+        let members = Members::new(me, owner.public_key(), clock.clone());
+        let name = name.clone().unwrap_or_else(|| format!("node-{}", &me.short()[..6]));
+        let member = Member {
+            version: Version::default(),
+            swarm_id: owner.swarm_id(),
+            node_id: me,
+            name: name.clone(),
+            session_key: identity.session_public_key(),
+            capabilities: vec!["*".to_owned()],
+            joined_at: clock.now(),
+            roles: vec![Role::Owner, Role::Executor, Role::Requester],
+            epoch: 1,
+            expires_at: None,
+        };
+        let membership = owner.admit(member).map_err(internal)?;
+        let listed = Listed { membership, addresses: Vec::new() };
+        members.merge(Roster { members: vec![listed.clone()] })?;
+        put_member(store, &listed).await?;
+        let text = owner.public_key().to_string();
+        store.settings().set(SWARM_SETTING, &text).await.map_err(internal)?;
+        return Ok(Found { owner: Some(owner), members, name });
+    };
+    let pinned: NodeId = pinned.parse().map_err(internal)?;
+    let owner = Owner::load(home.path())?.filter(|it| it.public_key() == pinned);
+    let members = Members::new(me, pinned, clock.clone());
+    let mut listed = Vec::new();
+    for record in store.members().list().await.map_err(internal)? {
+        listed.push(serde_json::from_str(&record.json).map_err(internal)?);
+    }
+    // Records of a swarm that this node has left stay in the store and are not taken in.
+    listed.retain(|it: &Listed| it.membership.member.swarm_id == members.swarm());
+    members.merge(Roster { members: listed })?;
+    let stored = members.name_of(&me);
+    if let Some(name) = name.as_ref().filter(|it| **it != stored) {
+        tracing::warn!(
+            target: "sedge::events::name_kept",
+            wanted = name, stored, "the name is part of the membership and stays"
+        );
+    }
+    Ok(Found { owner, members, name: stored })
+}
