@@ -1,1 +1,47 @@
-//! Durable state: embedded SQLite, migrations, one file.
+//! Durable state: embedded SQLite in one file, and content beside it.
+//!
+//! Invariants: a write is acknowledged only after it is on disk; whatever was not acknowledged may
+//! be missing after a crash, and nothing else. A file that is damaged, foreign or of a newer program
+//! is refused and left as it is. One process at a time has the store open.
+//!
+//! ```
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("sedge.db");
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+//! # runtime.block_on(async {
+//! let store = sedge_store::Store::open(&path).await?;
+//! store.settings().set("node.name", "kitchen").await?;
+//! assert_eq!(store.settings().get("node.name").await?.as_deref(), Some("kitchen"));
+//! store.close().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod audit;
+mod blobs;
+mod decisions;
+mod deployments;
+mod events;
+mod fault;
+mod members;
+mod migrations;
+mod open;
+mod reader;
+mod receipts;
+mod row;
+mod settings;
+mod store;
+mod writer;
+
+pub use audit::{Audit, AuditEntry};
+pub use blobs::{Blobs, GetBlobError, PutBlobError};
+pub use decisions::{Decisions, StoredDecision};
+pub use deployments::{Deployment, Deployments};
+pub use events::Metrics;
+pub use fault::Fault;
+pub use members::{Member, Members, PutMemberError};
+pub use open::OpenError;
+pub use receipts::{AppendError, CountersignError, Receipts, Role, StoredReceipt};
+pub use settings::Settings;
+pub use store::Store;

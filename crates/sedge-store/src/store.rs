@@ -1,0 +1,183 @@
+//! The store: one writer, a few readers, typed areas.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use crate::audit::Audit;
+use crate::blobs::{Blobs, Shelf};
+use crate::decisions::Decisions;
+use crate::deployments::Deployments;
+use crate::events::{self, Metrics};
+use crate::fault::Fault;
+use crate::members::Members;
+use crate::open::{self, OpenError};
+use crate::reader::Readers;
+use crate::receipts::Receipts;
+use crate::settings::Settings;
+use crate::writer::{self, Message};
+
+/// A node's durable state; cheap to clone, every clone is the same store.
+///
+/// # Cancel safety
+///
+/// Of every operation: dropping its future before the write is queued writes nothing; after that
+/// the write happens or not as if the future had stayed, and only its answer is missed.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    writer: mpsc::Sender<Message>,
+    readers: Readers,
+    shelf: Arc<Shelf>,
+    metrics: Arc<Metrics>,
+    /// Keeps other processes out for as long as the store lives.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the database at `path`, or makes it (mode 600), and the folder `blobs` beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; a file that is damaged, foreign, of a newer program or in use stays untouched.
+    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        let path = path.to_owned();
+        let failed = OpenError::Io {
+            path: path.clone(),
+            source: std::io::Error::other("the runtime is shutting down"),
+        };
+        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(path));
+        opening.await.unwrap_or(Err(failed))
+    }
+
+    fn open_blocking(path: PathBuf) -> Result<Self, OpenError> {
+        let opened = open::open(&path)?;
+        let folder = path.with_file_name("blobs");
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OpenError::Io { path, source }
+        };
+        let shelf = Arc::new(Shelf::open(&folder).map_err(io(&folder))?);
+        let metrics = Arc::new(Metrics::default());
+        let writer = writer::start(opened.database, Arc::clone(&metrics)).map_err(io(&path))?;
+        events::Opened { path: &path, schema: opened.schema }.emit();
+        let readers = Readers::new(&path);
+        let inner = Inner { path, writer, readers, shelf, metrics, _lock: opened.lock };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns where the database is.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Returns the counters since the store was opened.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Returns the receipts of tasks.
+    pub const fn receipts(&self) -> Receipts<'_> {
+        Receipts(self)
+    }
+
+    /// Returns what is deployed here.
+    pub const fn deployments(&self) -> Deployments<'_> {
+        Deployments(self)
+    }
+
+    /// Returns content by its id.
+    pub const fn blobs(&self) -> Blobs<'_> {
+        Blobs(self)
+    }
+
+    /// Returns the members of the swarm.
+    pub const fn members(&self) -> Members<'_> {
+        Members(self)
+    }
+
+    /// Returns the audit, which is only ever added to.
+    pub const fn audit(&self) -> Audit<'_> {
+        Audit(self)
+    }
+
+    /// Returns the last routing decisions.
+    pub const fn decisions(&self) -> Decisions<'_> {
+        Decisions(self)
+    }
+
+    /// Returns small settings by key.
+    pub const fn settings(&self) -> Settings<'_> {
+        Settings(self)
+    }
+
+    /// Reads the whole database and returns what is wrong with it, up to 100 findings; empty is
+    /// well. Takes time in proportion to the file.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] when it cannot even be read.
+    pub async fn integrity_check(&self) -> Result<Vec<String>, Fault> {
+        let check = |database: &Connection| {
+            let mut statement = database.prepare("PRAGMA integrity_check(100)")?;
+            let found = statement.query_map([], |row| row.get::<_, String>(0))?;
+            let found = found.collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, Fault>(found.into_iter().filter(|it| it != "ok").collect())
+        };
+        self.read(check).await
+    }
+
+    /// Finishes what waits, moves the log into the file and closes it; later operations of every
+    /// clone fail with [`Fault::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] when the log could not be moved; what was acknowledged is safe all the same.
+    pub async fn close(&self) -> Result<(), Fault> {
+        self.inner.readers.close().await;
+        let (message, closed) = Message::close();
+        self.inner.writer.send(message).await.map_err(|_| Fault::Closed)?;
+        closed.await.map_err(|_| Fault::Closed)?
+    }
+
+    /// Does `work` in the next group; returns after the commit.
+    pub(crate) async fn write<T, E>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Fault> + Send + 'static,
+    {
+        let (message, done) = Message::write(work);
+        self.inner.writer.send(message).await.map_err(|_| Fault::Closed)?;
+        done.await.unwrap_or_else(|_| Err(Fault::Closed.into()))
+    }
+
+    /// Runs `work` on a read-only connection.
+    pub(crate) async fn read<T, E>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Fault> + Send + 'static,
+    {
+        self.inner.readers.read(work).await
+    }
+
+    pub(crate) fn shelf(&self) -> Arc<Shelf> {
+        Arc::clone(&self.inner.shelf)
+    }
+}
+
+#[cfg(test)]
+mod tests;

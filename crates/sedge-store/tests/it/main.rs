@@ -1,0 +1,11 @@
+//! The store as its callers see it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking; clippy spares only test functions"
+)]
+
+mod areas;
+mod blobs;
+mod files;
+mod kill;
