@@ -1,0 +1,551 @@
+//! QUIC between nodes: an endpoint that is addressed by the node's key, with our own settings only.
+//!
+//! No relay, no DNS, no port mapper: packets go to the addresses that the caller names, and to
+//! those that the local network announces if discovery is on.
+
+mod link;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use iroh::endpoint::{
+    AfterHandshakeOutcome, BindOpts, ConnectError, ConnectWithOptsError, ConnectingError,
+    Connection, ConnectionError, PortmapperConfig, QuicTransportConfig, TransportErrorCode, VarInt,
+    presets,
+};
+use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey, TransportAddr};
+use sedge_base::{Cancel, ErrorKind, NodeId, Secret, TaskScope};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout_at};
+
+use self::link::{QuicLink, why_ended};
+use crate::conn::{CloseReason, Conn, ConnError, Side};
+use crate::events::{DialFailed, Ended, HandshakeFailed, Metrics, Opened, Refused};
+use crate::lan::{Lan, LanError, LanOptions};
+use crate::transport::{Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried};
+
+/// How long an accepted connection may take to prove its key.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Accepted connections that are proving their key at the same time.
+const HANDSHAKES: usize = 64;
+/// Connections that are admitted and wait for [`Transport::accept`].
+const WAITING: usize = 64;
+/// Streams that a peer may have open on one connection.
+const STREAMS: u32 = 256;
+/// The byte by which the accepting side says that it admitted the dialling one.
+const WELCOME: u8 = 1;
+
+/// How quickly a dead peer is noticed, and what that costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Liveness {
+    /// How often an idle connection says that it is alive. One small packet each way.
+    pub keep_alive: Duration,
+    /// After how much silence the peer is given up. The shorter value of both ends counts.
+    pub silent_after: Duration,
+}
+
+impl Default for Liveness {
+    /// A dead peer is noticed within a second; three lost keep-alives in a row are survived.
+    fn default() -> Self {
+        Self { keep_alive: Duration::from_millis(200), silent_after: Duration::from_millis(800) }
+    }
+}
+
+/// How to open an end.
+#[derive(Debug, Clone)]
+pub struct QuicOptions {
+    /// The seed of the node's Ed25519 key (RFC 8032, 32 bytes).
+    pub secret: Secret<[u8; 32]>,
+    /// Where to listen: at most one IPv4 and one IPv6 address; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// What is spoken from the start; see [`Quic::set_protocols`].
+    pub protocols: Vec<Protocol>,
+    /// Announce this node on the local network and listen to others; `None` keeps silent.
+    pub lan: Option<LanOptions>,
+    /// How quickly a dead peer is noticed.
+    pub liveness: Liveness,
+    /// The most connections that peers may have with this end (those we dial are not counted).
+    pub max_accepted: usize,
+}
+
+impl QuicOptions {
+    /// Returns options for an end that listens on a free port of these addresses, speaks with
+    /// members only, and keeps silent on the local network.
+    pub fn new(secret: Secret<[u8; 32]>, listen: Vec<SocketAddr>) -> Self {
+        Self {
+            secret,
+            listen,
+            protocols: vec![Protocol::Mesh],
+            lan: None,
+            liveness: Liveness::default(),
+            max_accepted: 256,
+        }
+    }
+}
+
+/// Why an end could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// There is more than one address of a family, or none at all.
+    #[error("an end listens on one IPv4 address, one IPv6 address or both")]
+    Addresses,
+    /// Somebody else has the port.
+    #[error("{} is in use", list(addrs))]
+    InUse {
+        /// Where we wanted to listen.
+        addrs: Vec<SocketAddr>,
+    },
+    /// The system does not let us listen there.
+    #[error("cannot listen on {}", list(addrs))]
+    Listen {
+        /// Where we wanted to listen.
+        addrs: Vec<SocketAddr>,
+        /// What it says.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The times contradict each other or are out of range.
+    #[error("keep-alive ({:?}) must be shorter than the silence ({:?}), and both below 15 s", .0.keep_alive, .0.silent_after)]
+    Liveness(Liveness),
+    /// The local network cannot be asked.
+    #[error(transparent)]
+    Lan(#[from] LanError),
+}
+
+impl BindError {
+    /// Returns what the caller can do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Addresses | Self::Liveness(_) => ErrorKind::Invalid,
+            Self::InUse { .. } => ErrorKind::Conflict,
+            Self::Listen { .. } => ErrorKind::Unavailable,
+            Self::Lan(err) => err.kind(),
+        }
+    }
+}
+
+fn list(addrs: &[SocketAddr]) -> String {
+    addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// One node's end of the QUIC network. Never open two with one key.
+#[derive(Debug)]
+pub struct Quic {
+    endpoint: Endpoint,
+    admission: Arc<dyn Admission>,
+    lan: Option<Lan>,
+    /// Handed from waiter to waiter; empty while one waits.
+    accepted: tokio::sync::Mutex<mpsc::Receiver<Conn>>,
+    metrics: Arc<Metrics>,
+    scope: TaskScope,
+    /// Set once, by [`Transport::close`].
+    closing: Mutex<CloseReason>,
+}
+
+impl Quic {
+    /// Opens an end.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] when an address is in use or not ours, or the local network is to be asked
+    /// and cannot be.
+    pub async fn bind(
+        options: QuicOptions,
+        admission: Arc<dyn Admission>,
+    ) -> Result<Self, BindError> {
+        let QuicOptions { secret, listen, protocols, lan, liveness, max_accepted } = options;
+        let metrics = Arc::new(Metrics::default());
+        let gate = Gate { admission: Arc::clone(&admission), metrics: Arc::clone(&metrics) };
+        let mut builder = Endpoint::builder(presets::Minimal)
+            .secret_key(SecretKey::from_bytes(secret.reveal()))
+            .alpns(alpns(&protocols))
+            .clear_ip_transports()
+            .clear_relay_transports()
+            .clear_address_lookup()
+            .portmapper_config(PortmapperConfig::Disabled)
+            .transport_config(transport_config(liveness)?)
+            .hooks(gate);
+        let (v4, v6) = (listen.iter().filter(|it| it.is_ipv4()).count(), listen.len());
+        if v4 > 1 || v6 - v4 > 1 || listen.is_empty() {
+            return Err(BindError::Addresses);
+        }
+        for addr in &listen {
+            builder = builder
+                .bind_addr_with_opts(*addr, BindOpts::default())
+                .map_err(|_| BindError::Addresses)?;
+        }
+        let bound = builder.bind().await;
+        let endpoint = bound.map_err(|err| bind_error(listen, Arc::new(err)))?;
+        let scope = TaskScope::new();
+        let lan = match lan {
+            Some(options) => Some(Lan::start(&endpoint, &options, &scope).await?),
+            None => None,
+        };
+        let (queue, accepted) = mpsc::channel(WAITING);
+        let acceptor = Acceptor {
+            queue,
+            metrics: Arc::clone(&metrics),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+            places: Arc::new(Semaphore::new(max_accepted)),
+            scope: scope.clone(),
+        };
+        let incoming = endpoint.clone();
+        scope.spawn("quic acceptor", |cancel| acceptor.run(incoming, cancel));
+        Ok(Self {
+            endpoint,
+            admission,
+            lan,
+            accepted: tokio::sync::Mutex::new(accepted),
+            metrics,
+            scope,
+            closing: Mutex::new(CloseReason::Done),
+        })
+    }
+
+    /// Switches protocols on and off for connections that others begin from now on; a protocol
+    /// that is off cannot even be asked for.
+    pub fn set_protocols(&self, protocols: &[Protocol]) {
+        self.endpoint.set_alpns(alpns(protocols));
+    }
+
+    /// Returns the local network, if discovery is on.
+    pub const fn lan(&self) -> Option<&Lan> {
+        self.lan.as_ref()
+    }
+
+    /// Returns the counters.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Returns where this end listens, as the system says: an unspecified address stays unspecified.
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        self.endpoint.bound_sockets()
+    }
+
+    async fn dial_by(
+        &self,
+        to: &PeerAddr,
+        protocol: Protocol,
+        deadline: Instant,
+    ) -> Result<Conn, DialFault> {
+        let lan = match &self.lan {
+            None => Heard::Off,
+            // Only a node without any known address is worth waiting for an announcement.
+            Some(lan) if to.direct.is_empty() => lan.find(to.node, deadline).await,
+            Some(lan) => lan.heard(to.node),
+        };
+        let tried = Tried { direct: to.direct.clone(), lan };
+        let mut addrs = to.direct.clone();
+        if let Heard::At(heard) = &tried.lan {
+            addrs.extend(heard.iter().filter(|it| !to.direct.contains(it)));
+        }
+        if addrs.is_empty() {
+            return Err(DialFault::NoAddress(tried));
+        }
+        let Ok(id) = EndpointId::from_bytes(to.node.as_bytes()) else {
+            return Err(DialFault::NoAddress(tried));
+        };
+        let addr = EndpointAddr::from_parts(id, addrs.into_iter().map(TransportAddr::Ip));
+        let connect = self.endpoint.connect(addr, protocol.alpn().as_bytes());
+        let conn = match timeout_at(deadline, connect).await {
+            Err(_) => return Err(DialFault::Silent(tried)),
+            Ok(Err(err)) => return Err(connect_fault(err, tried)),
+            Ok(Ok(conn)) => conn,
+        };
+        match timeout_at(deadline, welcomed(&conn)).await {
+            Err(_) => return Err(DialFault::Silent(tried)),
+            Ok(Err(err)) => return Err(connection_fault(err, tried)),
+            Ok(Ok(())) => {}
+        }
+        Ok(open_conn(conn, (to.node, protocol), None, &self.metrics, &self.scope))
+    }
+}
+
+#[async_trait]
+impl Transport for Quic {
+    fn place(&self) -> Place {
+        let direct = self.endpoint.addr().ip_addrs().copied().collect();
+        let node = NodeId::from_bytes(*self.endpoint.id().as_bytes());
+        Place { scheme: "quic", node, direct }
+    }
+
+    async fn dial(
+        &self,
+        to: &PeerAddr,
+        protocol: Protocol,
+        within: Duration,
+    ) -> Result<Conn, DialError> {
+        let peer = to.node;
+        let started = Instant::now();
+        let fault = if !self.admission.admits(peer, protocol) {
+            DialFault::NotAdmitted
+        } else {
+            match self.dial_by(to, protocol, started + within).await {
+                Ok(conn) => return Ok(conn),
+                Err(fault) => fault,
+            }
+        };
+        let error = match fault {
+            DialFault::NoAddress(tried) => DialError::NoAddress { peer, tried },
+            DialFault::Silent(tried) => DialError::Silent { peer, within: started.elapsed(), tried },
+            DialFault::Refused(reason) => DialError::Refused { peer, reason },
+            DialFault::NotSpoken => DialError::NotSpoken { peer, protocol },
+            DialFault::NotAdmitted => DialError::NotAdmitted { peer },
+            DialFault::Itself => DialError::Itself,
+            DialFault::Closed => DialError::Closed,
+            DialFault::Handshake(source) => DialError::Handshake { peer, source },
+        };
+        DialFailed { peer, took: started.elapsed(), error: &error }.emit(&self.metrics);
+        Err(error)
+    }
+
+    async fn accept(&self) -> Option<Conn> {
+        self.accepted.lock().await.recv().await
+    }
+
+    async fn close(&self, within: Duration) {
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = CloseReason::Shutdown;
+        let deadline = Instant::now() + within;
+        self.scope.stop();
+        drop(timeout_at(deadline, self.endpoint.close()).await);
+        drop(self.scope.shutdown(deadline.saturating_duration_since(Instant::now())).await);
+    }
+}
+
+impl Drop for Quic {
+    fn drop(&mut self) {
+        self.scope.stop();
+    }
+}
+
+/// Why a dial failed, before the peer's name is put to it.
+enum DialFault {
+    NoAddress(Tried),
+    Silent(Tried),
+    Refused(CloseReason),
+    NotSpoken,
+    NotAdmitted,
+    Itself,
+    Closed,
+    Handshake(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+fn connect_fault(err: ConnectError, tried: Tried) -> DialFault {
+    match err {
+        ConnectError::Connect { source, .. } => match source {
+            ConnectWithOptsError::SelfConnect { .. } => DialFault::Itself,
+            ConnectWithOptsError::EndpointClosed { .. } => DialFault::Closed,
+            ConnectWithOptsError::LocallyRejected { .. } => DialFault::NotAdmitted,
+            other => DialFault::Handshake(Arc::new(other)),
+        },
+        ConnectError::Connecting { source, .. } => match source {
+            ConnectingError::ConnectionError { source, .. } => connection_fault(source, tried),
+            ConnectingError::LocallyRejected { .. } => DialFault::NotAdmitted,
+            other => DialFault::Handshake(Arc::new(other)),
+        },
+        ConnectError::Connection { source, .. } => connection_fault(source, tried),
+        other => DialFault::Handshake(Arc::new(other)),
+    }
+}
+
+fn connection_fault(err: ConnectionError, tried: Tried) -> DialFault {
+    /// TLS alert 120, RFC 7301: no application protocol in common.
+    const NO_APPLICATION_PROTOCOL: u8 = 120;
+    match &err {
+        ConnectionError::TimedOut => DialFault::Silent(tried),
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL) =>
+        {
+            DialFault::NotSpoken
+        }
+        ConnectionError::ApplicationClosed(close) => DialFault::Refused(link::reason(close)),
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            DialFault::Refused(CloseReason::Full)
+        }
+        ConnectionError::LocallyClosed => DialFault::Closed,
+        _ => DialFault::Handshake(Arc::new(err)),
+    }
+}
+
+/// Asks the roster as soon as a key is proven, whoever dialled.
+#[derive(Debug)]
+struct Gate {
+    admission: Arc<dyn Admission>,
+    metrics: Arc<Metrics>,
+}
+
+impl iroh::endpoint::EndpointHooks for Gate {
+    async fn after_handshake(&self, conn: &Connection) -> AfterHandshakeOutcome {
+        let peer = NodeId::from_bytes(*conn.remote_id().as_bytes());
+        if let Some(protocol) = Protocol::from_alpn(conn.alpn()) {
+            if self.admission.admits(peer, protocol) {
+                return AfterHandshakeOutcome::accept();
+            }
+            Refused { peer, protocol }.emit(&self.metrics);
+        }
+        let reason = CloseReason::NotAdmitted;
+        AfterHandshakeOutcome::Reject {
+            error_code: VarInt::from_u32(reason.code()),
+            reason: reason.to_string().into_bytes(),
+        }
+    }
+}
+
+/// Lets connections in, each on its own, so that a slow one delays nobody.
+#[derive(Debug, Clone)]
+struct Acceptor {
+    queue: mpsc::Sender<Conn>,
+    metrics: Arc<Metrics>,
+    handshakes: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    scope: TaskScope,
+}
+
+impl Acceptor {
+    async fn run(self, endpoint: Endpoint, cancel: Cancel) {
+        loop {
+            let incoming = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                incoming = endpoint.accept() => incoming,
+            };
+            let Some(incoming) = incoming else { return };
+            let Ok(turn) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+                incoming.refuse();
+                HandshakeFailed { from: None, why: "too many at once" }.emit(&self.metrics);
+                continue;
+            };
+            let this = self.clone();
+            self.scope.spawn("quic handshake", move |cancel| async move {
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => {}
+                    () = this.greet(incoming, turn) => {}
+                }
+            });
+        }
+    }
+
+    async fn greet(self, incoming: iroh::endpoint::Incoming, turn: OwnedSemaphorePermit) {
+        let deadline = Instant::now() + HANDSHAKE;
+        let failed = |why| HandshakeFailed { from: None, why }.emit(&self.metrics);
+        let conn = match timeout_at(deadline, async { incoming.accept()?.await }).await {
+            Err(_) => return failed("no proof in time"),
+            // The gate has counted it and told the peer.
+            Ok(Err(ConnectingError::LocallyRejected { .. })) => return,
+            Ok(Err(_)) => return failed("no proof"),
+            Ok(Ok(conn)) => conn,
+        };
+        let peer = NodeId::from_bytes(*conn.remote_id().as_bytes());
+        let Some(protocol) = Protocol::from_alpn(conn.alpn()) else {
+            return failed("unknown protocol");
+        };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            link::close(&conn, CloseReason::Full);
+            return Refused { peer, protocol }.emit(&self.metrics);
+        };
+        if !matches!(timeout_at(deadline, welcome(&conn)).await, Ok(Ok(()))) {
+            return failed("it left");
+        }
+        drop(turn);
+        let conn = open_conn(conn, (peer, protocol), Some(place), &self.metrics, &self.scope);
+        // Nobody left who accepts: the connection is dropped and so closed.
+        drop(self.queue.send(conn).await);
+    }
+}
+
+/// Makes our own connection of a proven and admitted one, and reports its end.
+fn open_conn(
+    conn: Connection,
+    (peer, protocol): (NodeId, Protocol),
+    place: Option<OwnedSemaphorePermit>,
+    metrics: &Arc<Metrics>,
+    scope: &TaskScope,
+) -> Conn {
+    let ended = conn.weak_handle();
+    let link = QuicLink::new(conn, peer, protocol, place);
+    let conn = Conn::new(Arc::new(link));
+    let dialled_by = conn.facts().dialled_by;
+    Opened { peer, protocol, dialled_by, path: conn.path() }.emit(metrics);
+    let metrics = Arc::clone(metrics);
+    scope.spawn("quic end", move |cancel| async move {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {}
+            closed = ended.closed() => {
+                let why = closed.map_or(ConnError::ClosedHere, |it| why_ended(it.reason));
+                Ended { peer, why: &why }.emit(&metrics);
+            }
+        }
+    });
+    conn
+}
+
+/// Tells the dialling side that it is admitted: in TLS 1.3 it is done before we have seen its key.
+async fn welcome(conn: &Connection) -> io::Result<()> {
+    let mut send = conn.open_uni().await?;
+    send.write_all(&[WELCOME]).await?;
+    send.finish().map_err(io::Error::other)
+}
+
+async fn welcomed(conn: &Connection) -> Result<(), ConnectionError> {
+    let mut recv = conn.accept_uni().await?;
+    let mut byte = [0];
+    match recv.read_exact(&mut byte).await {
+        Ok(()) if byte == [WELCOME] => Ok(()),
+        _ => match conn.close_reason() {
+            Some(err) => Err(err),
+            None => {
+                link::close(conn, CloseReason::Protocol);
+                Err(ConnectionError::Reset)
+            }
+        },
+    }
+}
+
+fn alpns(protocols: &[Protocol]) -> Vec<Vec<u8>> {
+    protocols.iter().map(|it| it.alpn().as_bytes().to_vec()).collect()
+}
+
+fn transport_config(liveness: Liveness) -> Result<QuicTransportConfig, BindError> {
+    let Liveness { keep_alive, silent_after } = liveness;
+    let limit = Duration::from_secs(15);
+    let idle = silent_after.try_into().ok();
+    if keep_alive >= silent_after || silent_after > limit || keep_alive.is_zero() || idle.is_none() {
+        return Err(BindError::Liveness(liveness));
+    }
+    Ok(QuicTransportConfig::builder()
+        .max_idle_timeout(idle)
+        .default_path_max_idle_timeout(silent_after)
+        .keep_alive_interval(keep_alive)
+        .default_path_keep_alive_interval(keep_alive.min(Duration::from_secs(5)))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(1))
+        .datagram_receive_buffer_size(None)
+        .build())
+}
+
+fn bind_error(addrs: Vec<SocketAddr>, source: Arc<dyn std::error::Error + Send + Sync>) -> BindError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
+    while let Some(err) = cause {
+        let in_use = err
+            .downcast_ref::<io::Error>()
+            .is_some_and(|it| it.kind() == io::ErrorKind::AddrInUse);
+        if in_use {
+            return BindError::InUse { addrs };
+        }
+        cause = err.source();
+    }
+    BindError::Listen { addrs, source }
+}
+
+/// Returns which end began a connection.
+fn side(conn: &Connection) -> Side {
+    if conn.side().is_client() { Side::Us } else { Side::Peer }
+}

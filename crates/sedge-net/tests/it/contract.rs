@@ -1,0 +1,51 @@
+//! Every transport passes the same check.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use sedge_base::NodeId;
+use sedge_net::conformance::{self, Ends};
+use sedge_net::{MemoryNet, PeerAddr, Protocol, Transport};
+
+use crate::peers::{Guests, node_of, quic};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quic_keeps_the_contract() {
+    let absent = PeerAddr::new(node_of(9).await).with("127.0.0.1:9".parse().unwrap());
+    let (a, b) = (node_of(1).await, node_of(2).await);
+    let at_a = quic(1, &Guests::members(&[b, absent.node])).await;
+    let at_b = quic(2, &Guests::members(&[a])).await;
+    let stranger = quic(3, &Guests::everybody()).await;
+    let ends = Ends { a: &at_a, b: &at_b, stranger: &stranger, absent: &absent };
+    conformance::check(ends).await.unwrap_or_else(|broken| panic!("{broken}"));
+    assert_eq!(at_b.metrics().refused(), 1);
+    assert_eq!(at_b.metrics().opened.load(Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_keeps_the_contract() {
+    let [a, b, c, d] = [1, 2, 3, 4].map(|it| NodeId::from_bytes([it; 32]));
+    let net = MemoryNet::new();
+    let absent = PeerAddr::new(d);
+    let at_a = net.join(a, &[Protocol::Mesh], Guests::members(&[b, d]));
+    let at_b = net.join(b, &[Protocol::Mesh], Guests::members(&[a]));
+    let stranger = net.join(c, &[Protocol::Mesh], Guests::everybody());
+    let ends = Ends { a: &at_a, b: &at_b, stranger: &stranger, absent: &absent };
+    conformance::check(ends).await.unwrap_or_else(|broken| panic!("{broken}"));
+    assert_eq!(at_b.metrics().refused(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_in_memory_can_be_cut_and_mended() {
+    let [a, b] = [1, 2].map(|it| NodeId::from_bytes([it; 32]));
+    let net = MemoryNet::new();
+    let at_a = net.join(a, &[Protocol::Mesh], Guests::everybody());
+    let at_b = net.join(b, &[Protocol::Mesh], Guests::everybody());
+    let (near, far) = crate::peers::connect(&at_a, &at_b).await;
+    net.cut(a, b);
+    assert_eq!(near.closed().await.to_string(), "the peer fell silent");
+    assert_eq!(far.closed().await.to_string(), "the peer fell silent");
+    let to = at_b.place().peer_addr();
+    assert!(at_a.dial(&to, Protocol::Mesh, crate::peers::SOON).await.is_err());
+    net.heal(a, b);
+    drop(crate::peers::connect(&at_a, &at_b).await);
+}

@@ -1,0 +1,159 @@
+//! Connections that are shared, replaced and given up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sedge_base::{NodeId, TaskScope};
+use sedge_net::{
+    CloseReason, Conn, DialError, Memory, MemoryNet, PeerAddr, Pool, PoolOptions, Protocol,
+    Transport,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use crate::peers::{Guests, SOON};
+
+struct Node {
+    id: NodeId,
+    transport: Arc<Memory>,
+    pool: Pool,
+    served: mpsc::Receiver<Conn>,
+    scope: TaskScope,
+}
+
+impl Node {
+    /// Joins a network and lets the pool have every connection that peers dial.
+    fn join(net: &MemoryNet, id: u8) -> Self {
+        let id = NodeId::from_bytes([id; 32]);
+        let transport = Arc::new(net.join(id, &[Protocol::Mesh], Guests::everybody()));
+        let scope = TaskScope::new();
+        let options = PoolOptions { seed: u64::from(id.as_bytes()[0]), ..PoolOptions::default() };
+        let dialler: Arc<dyn Transport> = Arc::<Memory>::clone(&transport);
+        let (pool, served) = Pool::new(dialler, options, &scope);
+        let (accepting, adopting) = (Arc::clone(&transport), pool.clone());
+        scope.spawn("acceptor", |cancel| async move {
+            loop {
+                let conn = tokio::select! {
+                    () = cancel.cancelled() => return,
+                    conn = accepting.accept() => conn,
+                };
+                let Some(conn) = conn else { return };
+                drop(adopting.adopt(conn).await);
+            }
+        });
+        Self { id, transport, pool, served, scope }
+    }
+
+    async fn conn(&self, to: &Self) -> Result<Conn, DialError> {
+        self.pool.conn(&PeerAddr::new(to.id), SOON).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_ask_together_share_one_connection() {
+    let net = MemoryNet::new();
+    let (a, mut b) = (Node::join(&net, 1), Node::join(&net, 2));
+    let (one, two) = tokio::join!(a.conn(&b), a.conn(&b));
+    assert!(one.as_ref().unwrap().is_same(two.as_ref().unwrap()));
+    let three = a.conn(&b).await.unwrap();
+    assert!(three.is_same(&one.unwrap()));
+    assert_eq!(b.served.recv().await.unwrap().peer(), a.id);
+    assert!(b.served.try_recv().is_err());
+    // The other way it is the same connection, not a second one.
+    assert!(b.conn(&a).await.unwrap().is_same(&b.pool.live(a.id).unwrap()));
+    assert_eq!(a.pool.connected().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_ends_keep_the_same_one_of_two() {
+    let net = MemoryNet::new();
+    let (a, b) = (Node::join(&net, 1), Node::join(&net, 2));
+    let (to_a, to_b) = (a.transport.place().peer_addr(), b.transport.place().peer_addr());
+    // Each has dialled before it has seen the other's dial.
+    let by_a = a.transport.dial(&to_b, Protocol::Mesh, SOON).await.unwrap();
+    let by_b = b.transport.dial(&to_a, Protocol::Mesh, SOON).await.unwrap();
+    let (kept_a, _) = tokio::join!(a.pool.adopt(by_a.clone()), b.pool.adopt(by_b.clone()));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(kept_a.is_same(&by_a));
+    // What was begun on the other one still works.
+    let mut stream = by_b.open(SOON).await.unwrap();
+    stream.send.write_all(b"!").await.unwrap();
+    // Everything new goes over the one that the smaller id dialled, at both ends.
+    let (at_a, at_b) = (a.conn(&b).await.unwrap(), b.conn(&a).await.unwrap());
+    assert!(at_a.is_same(&by_a));
+    let mut probe = at_a.open(SOON).await.unwrap();
+    probe.send.write_all(b"?").await.unwrap();
+    assert_eq!(at_b.accept().await.unwrap().recv.read_u8().await.unwrap(), b'?');
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(by_b.streams(), 1, "a connection with a stream is not closed");
+    drop(stream);
+    let why = by_b.closed().await;
+    assert_eq!(why.to_string(), "the peer closed the connection: another connection between the two nodes is kept");
+    assert!(a.pool.live(b.id).unwrap().is_same(&by_a));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_was_started_anew_replaces_its_old_connection() {
+    let net = MemoryNet::new();
+    let (a, b) = (Node::join(&net, 1), Node::join(&net, 2));
+    let old = a.conn(&b).await.unwrap();
+    // It dies, and nobody has told us yet when its successor dials.
+    net.kill(b.id);
+    let anew = Node::join(&net, 2);
+    let theirs = anew.conn(&a).await.unwrap();
+    let ours = a.conn(&anew).await.unwrap();
+    assert!(!ours.is_same(&old));
+    let mut stream = ours.open(SOON).await.unwrap();
+    stream.send.write_all(b"!").await.unwrap();
+    assert_eq!(theirs.accept().await.unwrap().recv.read_u8().await.unwrap(), b'!');
+    // The late news of the old one's end does not lose the new one.
+    a.pool.ended(&old);
+    assert!(a.pool.live(b.id).unwrap().is_same(&ours));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_hold_back_the_next_dial_and_say_why() {
+    let net = MemoryNet::new();
+    let (a, b) = (Node::join(&net, 1), Node::join(&net, 2));
+    net.cut(a.id, b.id);
+    assert!(matches!(a.conn(&b).await, Err(DialError::Silent { .. })));
+    let held = a.conn(&b).await.unwrap_err();
+    assert!(matches!(held, DialError::Waiting { .. }), "{held}");
+    let why = a.pool.last_error(b.id).unwrap().to_string();
+    assert!(why.contains("did not answer") && why.contains("static address"), "{why}");
+    net.heal(a.id, b.id);
+    a.pool.retry_now(b.id);
+    drop(a.conn(&b).await.unwrap());
+    assert!(a.pool.last_error(b.id).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_link_is_dialled_again() {
+    let net = MemoryNet::new();
+    let (a, b) = (Node::join(&net, 1), Node::join(&net, 2));
+    let old = a.conn(&b).await.unwrap();
+    net.cut(a.id, b.id);
+    a.pool.ended(&old);
+    net.heal(a.id, b.id);
+    let new = a.conn(&b).await.unwrap();
+    assert!(!new.is_same(&old));
+    drop(new.open(SOON).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiet_connections_are_closed_and_forgotten_peers_too() {
+    let net = MemoryNet::new();
+    let (a, b) = (Node::join(&net, 1), Node::join(&net, 2));
+    let quiet = a.conn(&b).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(62)).await;
+    assert!(a.pool.live(b.id).is_none());
+    drop(quiet.closed().await);
+    let again = a.conn(&b).await.unwrap();
+    a.pool.forget(b.id, CloseReason::NotAdmitted);
+    assert_eq!(again.closed().await.to_string(), "the connection was closed here");
+    assert!(a.pool.live(b.id).is_none());
+    let scopes = [&a.scope, &b.scope];
+    for scope in scopes {
+        scope.shutdown(SOON).await.unwrap();
+    }
+}
