@@ -123,11 +123,15 @@ fn print_kind(
             _ => {}
         }
     }
-    for (path, named_in) in named_in(kind, tree) {
-        let touched = 1 + named_in.len();
+    let today = named_in(kind, tree);
+    if let Some((path, others)) = today.iter().max_by_key(|(_, others)| others.len()) {
+        let touched = 1 + others.len();
         let mark = if touched > MOST { "  TOO MANY" } else { "" };
         kept &= touched <= MOST;
-        writeln!(out, "  today: {path} + {}{mark}", named_in.join(", "))?;
+        let others = others.join(" + ");
+        writeln!(out, "  today: {touched} files at most, {path} + {others}{mark}")?;
+    } else if shown == 0 {
+        writeln!(out, "  none yet")?;
     }
     Ok(kept)
 }
@@ -143,8 +147,17 @@ fn named_in<'a>(kind: &Kind, tree: &'a Tree) -> Vec<(&'a str, Vec<&'a str>)> {
     let seen = things.map(|path| {
         let home = path.split("/src/").next().unwrap_or(path);
         let stem = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".rs");
+        // A file in `why/` belongs to `why.rs`.
+        let whole = |it: &str| {
+            let depth = kind.place.matches('/').count();
+            let mut parts = it.splitn(depth + 2, '/').take(depth + 1).collect::<Vec<_>>().join("/");
+            if !parts.ends_with(".rs") {
+                parts.push_str(".rs");
+            }
+            parts
+        };
         let others = tree.ending(".rs").filter(|(other, text)| {
-            let sibling = thing(kind, other).is_some();
+            let sibling = thing(kind, &whole(other)).is_some();
             let product = other.starts_with(&format!("{home}/src/")) && is_production(other);
             product && !sibling && names_module(crate::rust_text::code_part(text), stem)
         });
@@ -304,6 +317,7 @@ M\tREADME.md\nA\tcrates/sedge/tests/it/why.rs\nM\tCargo.lock\n";
         let (_dir, tree) = fixture::tree(&[
             ("crates/sedge/src/commands/why.rs", "//! x\n"),
             ("crates/sedge/src/commands/up.rs", "use super::why::Args;\n"),
+            ("crates/sedge/src/commands/up/quick.rs", "use super::super::why::Args;\n"),
             ("crates/sedge/src/commands.rs", "mod why;\nmod up;\n"),
             ("crates/sedge/src/main.rs", "commands::why::run();\n"),
             ("crates/sedge/src/other.rs", "somewhy::run();\n"),

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Sets up what the tests need, then runs every check of the project. Safe to run again and again.
+#
+#   ./test.sh            everything
+#   ./test.sh fmt lints  only these steps: fmt, lints, docs, tests
+#
+# Needs the Rust toolchain, a C compiler, and python3 with pip. Reads:
+#   CARGO_TARGET_DIR    where build output goes (default: target/)
+#   SEDGE_CACHE         where the tests' Python packages are kept (default: .cache/)
+#   SEDGE_TEST_MODELS   where the tests keep downloaded models (default: ~/.cache/sedge/models)
+#   SEDGE_TEST_PYTHON   a Python that has scripts/test-requirements.txt already; nothing is installed then
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+cache=${SEDGE_CACHE:-$PWD/.cache}
+requirements=scripts/test-requirements.txt
+probe='import cryptography, openai'
+summary=()
+started=$SECONDS
+
+fail() {
+  printf '\nerror: %s\n' "$1" >&2
+  shift
+  for line in "$@"; do printf '  %s\n' "$line" >&2; done
+  exit 1
+}
+
+need() { # command, where to get it
+  command -v "$1" >/dev/null 2>&1 || fail "\`$1\` is not on this machine" "$2"
+}
+
+# One step: a heading, its output, its duration. The first failure ends the run.
+step() { # name, title, command...
+  local name=$1 title=$2 from=$SECONDS
+  shift 2
+  printf '\n== %s\n   %s\n' "$title" "$*"
+  if "$@"; then
+    summary+=("ok      $(printf '%5ds' $((SECONDS - from)))  $title")
+  else
+    summary+=("FAILED  $(printf '%5ds' $((SECONDS - from)))  $title")
+    report
+    fail "$title failed" "run it alone: ./test.sh $name"
+  fi
+}
+
+report() {
+  printf '\n== Summary, %ds\n' $((SECONDS - started))
+  printf '   %s\n' "${summary[@]}"
+}
+
+# Makes a Python that has the packages: a virtual environment, or a folder beside the system's Python.
+provide_python() {
+  if [ -n "${SEDGE_TEST_PYTHON:-}" ]; then
+    "$SEDGE_TEST_PYTHON" -c "$probe" || fail "SEDGE_TEST_PYTHON=$SEDGE_TEST_PYTHON lacks a package" \
+      "$SEDGE_TEST_PYTHON -m pip install -r $requirements"
+    return
+  fi
+  local venv=$cache/venv side=$cache/python-packages wanted stamp
+  wanted=$(cksum <"$requirements")
+  mkdir -p "$cache" || fail "cannot write to $cache" "set SEDGE_CACHE to a folder that can be written"
+  stamp=$venv/.requirements
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c "$probe" 2>/dev/null; then
+    export SEDGE_TEST_PYTHON=$venv/bin/python
+    return
+  fi
+  stamp=$side/.requirements
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && PYTHONPATH=$side python3 -c "$probe" 2>/dev/null; then
+    use_side_folder "$side"
+    return
+  fi
+  if rm -rf "$venv" && python3 -m venv "$venv" >"$cache/venv.log" 2>&1; then
+    install "$venv/bin/python" -m pip install
+    export SEDGE_TEST_PYTHON=$venv/bin/python
+    stamp=$venv/.requirements
+  else
+    printf '   python3 cannot make a virtual environment here; using a folder of packages\n'
+    rm -rf "$venv" "$side"
+    install python3 -m pip install --target "$side"
+    use_side_folder "$side"
+  fi
+  "$SEDGE_TEST_PYTHON" -c "$probe" || fail "the Python packages were installed but cannot be used"
+  printf '%s\n' "$wanted" >"$stamp"
+}
+
+use_side_folder() {
+  export PYTHONPATH=$1${PYTHONPATH:+:$PYTHONPATH}
+  SEDGE_TEST_PYTHON=$(command -v python3)
+  export SEDGE_TEST_PYTHON
+}
+
+install() { # pip install and its options
+  "$1" -m pip --version >/dev/null 2>&1 ||
+    fail "python3 has no pip" "Debian and Ubuntu: apt-get install python3-pip python3-venv"
+  PIP_ROOT_USER_ACTION=ignore "$@" --quiet --disable-pip-version-check --requirement "$requirements" ||
+    fail "pip could not install what $requirements lists" \
+      "behind a mirror, set PIP_INDEX_URL; without a network, set SEDGE_TEST_PYTHON to a Python that has them"
+}
+
+provide() {
+  need cargo 'https://rustup.rs'
+  command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 ||
+    fail 'no C compiler is on this machine' 'Debian and Ubuntu: apt-get install gcc libc6-dev'
+  if [ -z "${SEDGE_TEST_PYTHON:-}" ]; then
+    need python3 'Debian and Ubuntu: apt-get install python3 python3-pip python3-venv'
+  fi
+  provide_python
+  export SEDGE_TEST_MODELS=${SEDGE_TEST_MODELS:-$HOME/.cache/sedge/models}
+  mkdir -p "$SEDGE_TEST_MODELS"
+}
+
+wanted() {
+  [ ${#only[@]} -eq 0 ] && return 0
+  local it
+  for it in "${only[@]}"; do [ "$it" = "$1" ] && return 0; done
+  return 1
+}
+
+only=("$@")
+for it in "${only[@]}"; do
+  case $it in
+    fmt | lints | docs | tests) ;;
+    *) fail "there is no step \`$it\`" 'steps: fmt lints docs tests' ;;
+  esac
+done
+
+if wanted tests; then step tests 'Provide what the tests need' provide; fi
+if wanted fmt; then step fmt 'Format' cargo fmt --all --check; fi
+if wanted lints; then
+  step lints 'Lints' cargo clippy --locked --workspace --all-targets -- -D warnings
+fi
+if wanted docs; then
+  step docs 'Documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+fi
+if wanted tests; then step tests 'Tests' cargo test --locked --workspace; fi
+report
