@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use sedge_base::ErrorKind;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 /// The deepest nesting that [`jcs`] writes.
@@ -47,6 +48,61 @@ pub fn jcs<T: Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
     let value = serde_json::to_value(value).map_err(CanonicalError::NotJson)?;
     check(&value, MAX_DEPTH)?;
     serde_json_canonicalizer::to_vec(&value).map_err(CanonicalError::NotJson)
+}
+
+/// Why bytes are not the canonical form of a value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// There are more bytes than such a value may have.
+    #[error("at most {limit} bytes are read here, these are {got}")]
+    TooLarge {
+        /// The most bytes that are read.
+        limit: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// The bytes are not of this form: not JSON, a field too many or too few, another version.
+    #[error("the bytes are in no form known here")]
+    Form(#[source] serde_json::Error),
+    /// The bytes say the same in another spelling than the canonical one.
+    #[error("the bytes were rewritten: they are not in canonical form")]
+    NotCanonical,
+    /// The value has no canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+}
+
+impl ReadError {
+    /// Returns what the caller can do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::TooLarge { .. } => ErrorKind::Exhausted,
+            Self::Form(_) | Self::Canonical(_) => ErrorKind::Invalid,
+            Self::NotCanonical => ErrorKind::Corrupt,
+        }
+    }
+}
+
+/// Reads a value from its RFC 8785 form; any other spelling is refused.
+///
+/// Costs one reading and one writing. Nothing is authenticated by this.
+///
+/// # Errors
+///
+/// [`ReadError`] when the bytes are more than `limit`, of another form, or spelled another way.
+pub fn read_jcs<T: Serialize + DeserializeOwned>(
+    bytes: &[u8],
+    limit: usize,
+) -> Result<T, ReadError> {
+    if bytes.len() > limit {
+        return Err(ReadError::TooLarge { limit, got: bytes.len() });
+    }
+    let value: T = serde_json::from_slice(bytes).map_err(ReadError::Form)?;
+    if jcs(&value)? != bytes {
+        return Err(ReadError::NotCanonical);
+    }
+    Ok(value)
 }
 
 fn check(value: &Value, depth: usize) -> Result<(), CanonicalError> {
