@@ -1,1 +1,49 @@
 //! Untrusted code under limits: Wasm components.
+//!
+//! A [`Runtime`] makes a [`Function`] of a component that exports `process` (see
+//! `wit/function.wit`) or `wasi:http/incoming-handler`. A function is a
+//! [`Capability`](sedge_capability::Capability): each task runs in a fresh instance under limits of
+//! fuel, memory, time and output.
+//!
+//! Invariants: guests reach no file, no socket and no other guest; no guest runs without all four
+//! limits, nor holds a thread longer than a tick of 10 ms; nothing is compiled when a task comes
+//! in; machine code from disk is run only when this node wrote it.
+//!
+//! ```
+//! use sedge_functions::{Deployment, FunctionsConfig, FunctionsSection, Runtime};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let folder = tempfile::tempdir()?;
+//! let section = FunctionsSection { pool: 4, ..FunctionsSection::default() };
+//! let config = FunctionsConfig::try_from(section)?;
+//! let runtime = Runtime::new(config, folder.path(), &sedge_base::TaskScope::new())?;
+//! let refused = runtime.deploy(Deployment::new("f".parse()?, "no Wasm".into())).await;
+//! assert_eq!(refused.unwrap_err().code(), "not_wasm");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod bench;
+mod cache;
+mod call;
+mod config;
+mod deploy;
+mod engine;
+mod events;
+mod function;
+mod guard;
+mod host;
+mod limits;
+mod metrics;
+mod precompiled;
+mod runtime;
+mod ticker;
+
+pub use cache::CacheError;
+pub use call::CallError;
+pub use config::{ConfigError, FunctionsConfig, FunctionsSection};
+pub use deploy::{DeployError, Deployment};
+pub use function::{Function, Summary};
+pub use metrics::{Metrics, Stats};
+pub use runtime::{Runtime, RuntimeError};

@@ -1,0 +1,311 @@
+//! From bytes that somebody sent to a component that can be called, or to a reason why not.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use sedge_base::{ByteSize, ContentId, ErrorKind};
+use sedge_capability::{Budgets, Idempotence, Name};
+use wasmtime::Engine;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, Linker, Type};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use crate::call::Program;
+use crate::host::{Bare, Surroundings, Wasi, interface};
+
+/// A function that somebody wants to have here.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// What callers will use.
+    pub name: Name,
+    /// One sentence for people and for models that choose tools; empty for a standard one.
+    pub summary: String,
+    /// The component.
+    pub wasm: Bytes,
+    /// The id that the component must have; `None` takes what comes.
+    pub expect: Option<ContentId>,
+    /// The most that one task may use; the node's own limits hold beside it.
+    pub limits: Budgets,
+    /// Environment variables that the guest sees.
+    pub env: BTreeMap<String, String>,
+    /// Arguments that the guest sees.
+    pub args: Vec<String>,
+    /// Labels that routes filter by.
+    pub labels: BTreeMap<String, String>,
+    /// Whether a broken-off task may be repeated.
+    pub idempotence: Idempotence,
+}
+
+impl Deployment {
+    /// Makes a deployment with the node's limits and nothing else set.
+    pub fn new(name: Name, wasm: Bytes) -> Self {
+        Self {
+            name,
+            summary: String::new(),
+            wasm,
+            expect: None,
+            limits: Budgets::default(),
+            env: BTreeMap::new(),
+            args: Vec::new(),
+            labels: BTreeMap::new(),
+            idempotence: Idempotence::Once,
+        }
+    }
+}
+
+/// Entries of the environment, the arguments or the labels, each.
+const MOST_ENTRIES: usize = 128;
+/// Bytes of the environment, the arguments or the labels, each.
+const MOST_BYTES: usize = 64 << 10;
+
+/// Why a function was not deployed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeployError {
+    /// The bytes are more than this node takes.
+    #[error("the component has {got}, more than the {limit} that this node takes")]
+    TooLarge {
+        /// What was sent.
+        got: ByteSize,
+        /// What is taken.
+        limit: ByteSize,
+    },
+    /// The bytes have another id than was expected: damaged, or not what was asked for.
+    #[error("the component has the id {got}, not {expected}")]
+    OtherContent {
+        /// What was expected.
+        expected: ContentId,
+        /// What was sent.
+        got: ContentId,
+    },
+    /// The environment, the arguments or the labels are too many, too long or not allowed.
+    #[error("the {what} must be {must_be}")]
+    Setting {
+        /// Which of them.
+        what: &'static str,
+        /// What it must be, in words.
+        must_be: &'static str,
+    },
+    /// The bytes are no Wasm at all.
+    #[error("this is not WebAssembly: it begins with other bytes")]
+    NotWasm,
+    /// The bytes are a core module.
+    #[error(
+        "this is a core module, not a component; `wasm-tools component new` makes one of it, \
+         or build for the target wasm32-wasip2"
+    )]
+    CoreModule,
+    /// The bytes are of a version or layer that the engine does not know.
+    #[error("this is WebAssembly of an unknown version")]
+    UnknownVersion,
+    /// The engine refuses the component.
+    #[error("the component is damaged or needs what this node does not have: {reason}")]
+    Refused {
+        /// The engine's words.
+        reason: String,
+    },
+    /// The component imports something that guests may not have here.
+    #[error("the component imports `{import}`, which functions cannot have here")]
+    Import {
+        /// The import's name.
+        import: String,
+    },
+    /// The component exports nothing that can be called.
+    #[error(
+        "the component exports neither `process: func(input: list<u8>) -> result<list<u8>, string>` \
+         nor `wasi:http/incoming-handler@0.2`"
+    )]
+    NoEntry,
+    /// The node stops.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl DeployError {
+    /// Returns what the caller can do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::TooLarge { .. }
+            | Self::Setting { .. }
+            | Self::NotWasm
+            | Self::CoreModule
+            | Self::UnknownVersion
+            | Self::Refused { .. }
+            | Self::NoEntry => ErrorKind::Invalid,
+            Self::OtherContent { .. } => ErrorKind::Corrupt,
+            Self::Import { .. } => ErrorKind::Unsupported,
+            Self::Stopping => ErrorKind::Unavailable,
+        }
+    }
+
+    /// Returns the stable name that machines read, such as `core_module`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "component_too_large",
+            Self::OtherContent { .. } => "other_content",
+            Self::Setting { .. } => "bad_setting",
+            Self::NotWasm => "not_wasm",
+            Self::CoreModule => "core_module",
+            Self::UnknownVersion => "unknown_version",
+            Self::Refused { .. } => "component_refused",
+            Self::Import { .. } => "import_unsupported",
+            Self::NoEntry => "no_entry",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// Checks what can be checked without the engine; returns the component's id.
+pub(crate) fn check(deployment: &Deployment, limit: ByteSize) -> Result<ContentId, DeployError> {
+    let Deployment { wasm, expect, env, args, labels, .. } = deployment;
+    let got = ByteSize::from_bytes(wasm.len() as u64);
+    if got > limit {
+        return Err(DeployError::TooLarge { got, limit });
+    }
+    let pairs = |it: &BTreeMap<String, String>| -> Vec<usize> {
+        it.iter().map(|(key, value)| key.len() + value.len()).collect()
+    };
+    within("environment", &pairs(env))?;
+    within("labels", &pairs(labels))?;
+    within("arguments", &args.iter().map(String::len).collect::<Vec<_>>())?;
+    if env.keys().any(|it| it.is_empty() || it.contains(['=', '\0'])) {
+        let must_be = "named by at least one character, without `=` and NUL";
+        return Err(DeployError::Setting { what: "environment", must_be });
+    }
+    match wasm.as_ref() {
+        [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => {}
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => return Err(DeployError::CoreModule),
+        [b'\0', b'a', b's', b'm', ..] => return Err(DeployError::UnknownVersion),
+        _ => return Err(DeployError::NotWasm),
+    }
+    let got = ContentId::of(wasm);
+    match *expect {
+        Some(expected) if expected != got => Err(DeployError::OtherContent { expected, got }),
+        _ => Ok(got),
+    }
+}
+
+fn within(what: &'static str, lengths: &[usize]) -> Result<(), DeployError> {
+    if lengths.len() > MOST_ENTRIES || lengths.iter().sum::<usize>() > MOST_BYTES {
+        return Err(DeployError::Setting { what, must_be: "at most 128 entries and 64 KiB" });
+    }
+    Ok(())
+}
+
+/// How a component is called.
+pub(crate) enum Entry {
+    /// It exports `process` and imports nothing.
+    Bare(Program<Bare>),
+    /// It exports `process`.
+    Process(Program<Wasi>, Surroundings),
+    /// It exports `wasi:http/incoming-handler`.
+    Http(ProxyPre<Wasi>, Surroundings),
+}
+
+/// Links a component; returns how it is called, and whether a task on it can be run again anywhere
+/// with the same answer.
+pub(crate) fn link(
+    engine: &Engine,
+    linker: &Linker<Wasi>,
+    component: &Component,
+    surroundings: Surroundings,
+) -> Result<(Entry, bool), DeployError> {
+    let kind = component.component_type();
+    let mut replayable = true;
+    let mut bare = true;
+    for (import, _) in kind.imports(engine) {
+        let known =
+            interface(import).ok_or_else(|| DeployError::Import { import: import.to_owned() })?;
+        replayable &= known.replayable;
+        bare = false;
+    }
+    let refused = |err: wasmtime::Error| DeployError::Refused { reason: format!("{err:#}") };
+    let mut exports = kind.exports(engine);
+    if exports.any(|(name, _)| name.starts_with("wasi:http/incoming-handler@0.2.")) {
+        let instances = linker.instantiate_pre(component).map_err(refused)?;
+        let proxy = ProxyPre::new(instances).map_err(refused)?;
+        return Ok((Entry::Http(proxy, surroundings), replayable));
+    }
+    let process = kind.get_export(engine, "process").map(|it| it.ty);
+    if !process.is_some_and(|it| is_process(&it)) {
+        return Err(DeployError::NoEntry);
+    }
+    let Some(process) = component.get_export_index(None, "process") else {
+        return Err(DeployError::NoEntry);
+    };
+    let entry = if bare {
+        let instances = Linker::new(engine).instantiate_pre(component).map_err(refused)?;
+        Entry::Bare(Program { instances, process })
+    } else {
+        let instances = linker.instantiate_pre(component).map_err(refused)?;
+        Entry::Process(Program { instances, process }, surroundings)
+    };
+    Ok((entry, replayable))
+}
+
+/// Returns whether this is `func(list<u8>) -> result<list<u8>, string>`.
+fn is_process(item: &ComponentItem) -> bool {
+    let ComponentItem::ComponentFunc(function) = item else { return false };
+    let bytes = |it: &Type| matches!(it, Type::List(list) if list.ty() == Type::U8);
+    let mut params = function.params();
+    let mut results = function.results();
+    let takes = params.len() == 1 && params.next().is_some_and(|(_, it)| bytes(&it));
+    let Some(Type::Result(result)) = results.next() else { return false };
+    takes
+        && !function.async_()
+        && result.ok().is_some_and(|it| bytes(&it))
+        && result.err() == Some(Type::String)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn deployment(wasm: &'static [u8]) -> Deployment {
+        Deployment::new("f".parse().unwrap(), Bytes::from_static(wasm))
+    }
+
+    #[track_caller]
+    fn refused(deployment: &Deployment, expected: &str) {
+        let got = check(deployment, ByteSize::from_mib(1)).unwrap_err();
+        assert_eq!(got.to_string(), expected);
+    }
+
+    #[test]
+    fn settings_are_bounded() {
+        let mut one = deployment(b"");
+        one.env.insert("A=B".to_owned(), "1".to_owned());
+        refused(
+            &one,
+            "the environment must be named by at least one character, without `=` and NUL",
+        );
+        let mut one = deployment(b"");
+        one.args = vec![String::new(); 129];
+        refused(&one, "the arguments must be at most 128 entries and 64 KiB");
+        let mut one = deployment(b"");
+        one.labels.insert("a".to_owned(), "b".repeat(65536));
+        refused(&one, "the labels must be at most 128 entries and 64 KiB");
+    }
+
+    #[test]
+    fn an_unknown_version_is_told_apart() {
+        refused(&deployment(b"\0asm\x02\0\0\0"), "this is WebAssembly of an unknown version");
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_behind_the_header_is_refused_in_peace(
+            garbage in proptest::collection::vec(any::<u8>(), 1..400)
+        ) {
+            let mut wasm = b"\0asm\x0d\0\x01\0".to_vec();
+            wasm.extend(garbage);
+            let engine = Engine::default();
+            let linker = crate::host::linker(&engine).unwrap();
+            if let Ok(component) = Component::from_binary(&engine, &wasm) {
+                prop_assert!(link(&engine, &linker, &component, Surroundings::default()).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What guests may import: a list of interfaces, and the state behind them.
+//!
+//! No files, no sockets; outgoing HTTP is linked, because the HTTP world names it, and refuses.
+
+mod http;
+mod wasi;
+
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+use crate::guard::{Guard, Guarded};
+
+pub(crate) use wasi::{Surroundings, Wasi};
+
+/// An interface that guests may import.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Interface {
+    /// Its name without the version.
+    pub(crate) name: &'static str,
+    /// Whether it gives the same answers when a task is run again, anywhere.
+    pub(crate) replayable: bool,
+}
+
+const fn same(name: &'static str) -> Interface {
+    Interface { name, replayable: true }
+}
+
+const fn differs(name: &'static str) -> Interface {
+    Interface { name, replayable: false }
+}
+
+/// Every interface that guests may import, in version 0.2.
+pub(crate) const INTERFACES: &[Interface] = &[
+    same("wasi:cli/environment"),
+    same("wasi:cli/exit"),
+    same("wasi:cli/stderr"),
+    same("wasi:cli/stdin"),
+    same("wasi:cli/stdout"),
+    same("wasi:cli/terminal-input"),
+    same("wasi:cli/terminal-output"),
+    same("wasi:cli/terminal-stderr"),
+    same("wasi:cli/terminal-stdin"),
+    same("wasi:cli/terminal-stdout"),
+    differs("wasi:clocks/monotonic-clock"),
+    differs("wasi:clocks/wall-clock"),
+    same("wasi:http/outgoing-handler"),
+    same("wasi:http/types"),
+    same("wasi:io/error"),
+    same("wasi:io/poll"),
+    same("wasi:io/streams"),
+    differs("wasi:random/insecure"),
+    differs("wasi:random/insecure-seed"),
+    differs("wasi:random/random"),
+];
+
+/// Returns the interface that an import means, such as `wasi:io/poll@0.2.9`, or `None` when guests
+/// may not have it.
+pub(crate) fn interface(import: &str) -> Option<&'static Interface> {
+    let (name, version) = import.split_once('@')?;
+    let known = version.starts_with("0.2.").then_some(name)?;
+    INTERFACES.iter().find(|it| it.name == known)
+}
+
+/// The state of a guest that imports nothing.
+#[derive(Debug)]
+pub(crate) struct Bare {
+    pub(crate) guard: Guard,
+}
+
+impl Guarded for Bare {
+    fn guard(&mut self) -> &mut Guard {
+        &mut self.guard
+    }
+}
+
+/// Makes the linker of guests that import something.
+///
+/// # Errors
+///
+/// When two interfaces collide, which they do not.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Wasi>> {
+    let mut linker = Linker::new(engine);
+    wasi::link(&mut linker)?;
+    http::link(&mut linker)?;
+    Ok(linker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_line() {
+        assert!(interface("wasi:io/poll@0.2.0").is_some_and(|it| it.replayable));
+        assert!(interface("wasi:clocks/wall-clock@0.2.12").is_some_and(|it| !it.replayable));
+        assert_eq!(interface("wasi:io/poll@0.3.0"), None);
+        assert_eq!(interface("wasi:filesystem/types@0.2.0"), None);
+        assert_eq!(interface("wasi:io/poll"), None);
+    }
+}

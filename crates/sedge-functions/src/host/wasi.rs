@@ -1,0 +1,82 @@
+//! `wasi:cli`, `wasi:clocks`, `wasi:io` and `wasi:random` of version 0.2.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
+use wasmtime_wasi::p2::bindings::{cli, random};
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use super::http::NoOutbound;
+use crate::guard::{Guard, Guarded};
+
+/// Handles (streams, requests, timers) that one guest may hold at once; they live in our memory.
+const MOST_HANDLES: usize = 10_000;
+/// The most random bytes of one call, in bytes; they are made in our memory.
+const MOST_RANDOM: u64 = 1 << 20;
+
+/// What a function is told about where it runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Surroundings {
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) args: Vec<String>,
+}
+
+/// The state of a guest that imports something.
+pub(crate) struct Wasi {
+    guard: Guard,
+    wasi: WasiCtx,
+    pub(super) table: ResourceTable,
+    pub(super) http: WasiHttpCtx,
+    pub(super) outbound: NoOutbound,
+}
+
+impl fmt::Debug for Wasi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wasi").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
+
+impl Wasi {
+    /// Makes the state of one instance.
+    pub(crate) fn new(guard: Guard, surroundings: &Surroundings) -> Self {
+        let mut wasi = WasiCtx::builder();
+        for (key, value) in &surroundings.env {
+            wasi.env(key, value);
+        }
+        wasi.args(&surroundings.args).max_random_size(MOST_RANDOM);
+        wasi.allow_tcp(false).allow_udp(false);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MOST_HANDLES);
+        Self { guard, wasi: wasi.build(), table, http: WasiHttpCtx::new(), outbound: NoOutbound }
+    }
+}
+
+impl Guarded for Wasi {
+    fn guard(&mut self) -> &mut Guard {
+        &mut self.guard
+    }
+}
+
+impl WasiView for Wasi {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Links everything of [`super::INTERFACES`] but HTTP.
+pub(super) fn link(linker: &mut Linker<Wasi>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
+    cli::environment::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
+    cli::exit::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
+    cli::terminal_input::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
+    cli::terminal_output::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
+    cli::terminal_stderr::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
+    cli::terminal_stdin::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
+    cli::terminal_stdout::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
+    random::insecure::add_to_linker::<Wasi, WasiRandom>(linker, |it| it.ctx().ctx.random())?;
+    random::insecure_seed::add_to_linker::<Wasi, WasiRandom>(linker, |it| it.ctx().ctx.random())
+}

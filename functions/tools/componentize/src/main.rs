@@ -1,0 +1,29 @@
+//! Makes a component of a core module: `componentize CORE.wasm OUT.wasm [WIT_FOLDER WORLD]`.
+//!
+//! With a WIT folder the world is embedded first, which compilers without bindings leave out.
+
+use std::error::Error;
+use std::path::Path;
+use std::{env, fs};
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let (from, to, world) = match args.as_slice() {
+        [from, to] => (from, to, None),
+        [from, to, folder, world] => (from, to, Some((folder, world))),
+        _ => return Err("usage: componentize CORE.wasm OUT.wasm [WIT_FOLDER WORLD]".into()),
+    };
+    let mut module = fs::read(from)?;
+    if let Some((folder, world)) = world {
+        let mut resolve = Resolve::default();
+        let (package, _) = resolve.push_path(Path::new(folder))?;
+        let world = resolve.select_world(&[package], Some(world))?;
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    }
+    let component = ComponentEncoder::default().validate(true).module(&module)?.encode()?;
+    fs::write(to, component)?;
+    Ok(())
+}
