@@ -16,6 +16,7 @@
 
 pub mod canonical;
 mod cipher;
+pub mod envelope;
 mod identity;
 mod keyfile;
 pub mod pairing;
@@ -28,10 +29,11 @@ mod signature;
 pub mod swarm;
 
 pub use cipher::{OpenFailed, SealError, Sealed};
+pub use envelope::Envelope;
 pub use identity::{IDENTITY_FILE, Identity};
 pub use keyfile::KeyFileError;
 pub use random::{RandomError, random_bytes};
 pub use receipt::{Export, Receipt, Rung, Status};
 pub use registration::{Registration, Registry};
-pub use signature::{BadSignature, HexError, SessionPublicKey, Signature, verify};
+pub use signature::{BadSignature, HexError, Nonce, SessionPublicKey, Signature, verify};
 pub use swarm::{Membership, Owner, verify_membership};

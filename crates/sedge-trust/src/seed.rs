@@ -4,7 +4,10 @@
 //! written. They have known weaknesses, which their items name; new records use
 //! [`crate::registration`], [`crate::envelope`] and [`crate::receipt`].
 
+mod envelope;
 mod numbers;
 mod registration;
+mod spelling;
 
+pub use envelope::{Envelope, Header, SealError};
 pub use registration::{Registration, RegistrationError};

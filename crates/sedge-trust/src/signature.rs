@@ -94,6 +94,11 @@ hex_bytes! {
     SessionPublicKey, 32, "session key"
 }
 
+hex_bytes! {
+    /// 16 random bytes that make a message unlike every other, written in hexadecimal.
+    Nonce, 16, "nonce"
+}
+
 impl SessionPublicKey {
     /// Returns whether this is the all-zero key, which stands for a missing one.
     pub fn is_missing(&self) -> bool {

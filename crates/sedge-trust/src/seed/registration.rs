@@ -15,6 +15,7 @@ pub struct Registration {
     /// The member's id, without a zero byte.
     pub agent_id: String,
     /// The member's Ed25519 public key.
+    #[serde(deserialize_with = "super::spelling::exact")]
     pub ed25519_public_key: NodeId,
     /// The member's X25519 public key.
     pub x25519_public_key: SessionPublicKey,
