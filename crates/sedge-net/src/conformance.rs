@@ -52,7 +52,7 @@ pub async fn check(ends: Ends<'_>) -> Result<(), Broken> {
     rules.streams(&b, &a).await?;
     rules.large(&a, &b).await?;
     rules.dropped(&a, &b).await?;
-    rules.counted(&a).await?;
+    rules.counted(&a, &b).await?;
     rules.closed(a, b).await?;
     rules.admission().await?;
     rules.absent().await
@@ -167,12 +167,16 @@ impl Rules<'_> {
         self.streams(a, b).await
     }
 
-    async fn counted(&self, a: &Conn) -> Outcome {
-        let before = a.streams();
-        let stream = self.step("a stream can be opened", a.open(STEP)).await?;
-        self.must("an open stream is counted", a.streams() == before + 1)?;
-        drop(stream);
-        self.must("a dropped stream is not counted", a.streams() == before)
+    async fn counted(&self, a: &Conn, b: &Conn) -> Outcome {
+        let before = (a.streams(), b.streams());
+        let (near, far) = self.stream(a, b).await?;
+        let open = (a.streams(), b.streams());
+        self.must("both ends count an open stream", open == (before.0 + 1, before.1 + 1))?;
+        let Stream { send, recv } = near;
+        drop(send);
+        self.must("half a stream is counted", a.streams() == before.0 + 1)?;
+        drop((recv, far));
+        self.must("a dropped stream is not counted", (a.streams(), b.streams()) == before)
     }
 
     async fn closed(&self, a: Conn, b: Conn) -> Outcome {
@@ -224,7 +228,8 @@ impl Rules<'_> {
 
     async fn absent(&self) -> Outcome {
         let within = Duration::from_secs(1);
-        let dial = async { Ok::<_, ()>(self.ends.a.dial(self.ends.absent, Protocol::Mesh, within).await) };
+        let dial =
+            async { Ok::<_, ()>(self.ends.a.dial(self.ends.absent, Protocol::Mesh, within).await) };
         match self.step("a dial to nobody ends", dial).await? {
             Err(err @ DialError::Silent { .. }) => {
                 self.must("silence may pass", err.kind() == ErrorKind::Unavailable)

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use sedge_base::{ErrorKind, NodeId};
 
 use crate::stream::{Incoming, Outgoing, Stream};
@@ -277,6 +278,11 @@ impl Conn {
     /// Waits until the connection has ended, and returns why.
     pub async fn closed(&self) -> ConnError {
         self.link.closed().await
+    }
+
+    /// Returns whether the connection has not ended, as far as is known.
+    pub fn is_open(&self) -> bool {
+        self.link.closed().now_or_never().is_none()
     }
 
     /// Returns whether both are the same connection.

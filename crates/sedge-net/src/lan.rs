@@ -18,6 +18,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use crate::quic::{Held, held};
 use crate::transport::{Heard, PeerAddr};
 
 /// Neighbours that are remembered; more are ignored until some leave.
@@ -79,7 +80,9 @@ impl LanError {
 #[non_exhaustive]
 pub enum DiscoverError {
     /// Nobody announces this nameplate.
-    #[error("nobody on the local network announced invite {nameplate} within {within:?} ({others} other nodes did announce themselves)")]
+    #[error(
+        "nobody on the local network announced invite {nameplate} within {within:?} ({others} other nodes did announce themselves)"
+    )]
     Unheard {
         /// The invite's number.
         nameplate: Nameplate,
@@ -117,13 +120,13 @@ type Table = BTreeMap<NodeId, Neighbour>;
 /// This node on the local network.
 #[derive(Debug)]
 pub struct Lan {
-    endpoint: Endpoint,
+    endpoint: Held,
     table: watch::Receiver<Table>,
 }
 
 impl Lan {
     pub(crate) async fn start(
-        endpoint: &Endpoint,
+        (endpoint, held): (&Endpoint, &Held),
         options: &LanOptions,
         scope: &TaskScope,
     ) -> Result<Self, LanError> {
@@ -151,12 +154,14 @@ impl Lan {
                 tell.send_if_modified(|table| hear(table, event));
             }
         });
-        Ok(Self { endpoint: endpoint.clone(), table })
+        Ok(Self { endpoint: Arc::clone(held), table })
     }
 
     /// Announces an open invite by its number, or that none is open any more.
     pub fn announce_invite(&self, nameplate: Option<Nameplate>) {
-        self.endpoint.set_user_data_for_address_lookup(user_data(nameplate));
+        if let Some(endpoint) = held(&self.endpoint) {
+            endpoint.set_user_data_for_address_lookup(user_data(nameplate));
+        }
     }
 
     /// Returns everybody who is heard now.

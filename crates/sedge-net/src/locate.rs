@@ -236,7 +236,8 @@ pub async fn locate(
 ) -> Result<PeerAddr, LocateError> {
     let deadline = Instant::now() + within;
     let asked = timeout_at(deadline, ask(place)).await;
-    let (frame, from) = asked.map_err(|_| LocateError::Silent { place: place.to_owned(), within })??;
+    let (frame, from) =
+        asked.map_err(|_| LocateError::Silent { place: place.to_owned(), within })??;
     let place = place.to_owned();
     let card: serde_json::Value = match frame.parse() {
         Ok(card) => card,

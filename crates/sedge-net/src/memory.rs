@@ -201,7 +201,8 @@ impl Drop for Memory {
     fn drop(&mut self) {
         let mut net = self.net.lock();
         // An end that replaced this one stays.
-        let ours = net.ends.get(&self.node).is_some_and(|it| Arc::ptr_eq(&it.metrics, &self.metrics));
+        let ours =
+            net.ends.get(&self.node).is_some_and(|it| Arc::ptr_eq(&it.metrics, &self.metrics));
         if ours {
             net.ends.remove(&self.node);
         }
@@ -240,7 +241,8 @@ impl Wire {
             }
         });
         if first {
-            let pipes = std::mem::take(&mut *self.pipes.lock().unwrap_or_else(PoisonError::into_inner));
+            let pipes =
+                std::mem::take(&mut *self.pipes.lock().unwrap_or_else(PoisonError::into_inner));
             for pipe in pipes.iter().filter_map(Weak::upgrade) {
                 pipe.tear();
             }

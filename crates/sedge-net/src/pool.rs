@@ -90,6 +90,16 @@ struct State {
     last_error: Option<Arc<DialError>>,
 }
 
+impl State {
+    /// Returns the connection to use, if one has not ended; the dead ones are dropped on the way.
+    fn open(&mut self) -> Option<&mut Live> {
+        while self.live.as_ref().is_some_and(|it| !it.conn.is_open()) {
+            self.live = self.retired.pop();
+        }
+        self.live.as_mut()
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Live {
     conn: Conn,
@@ -196,7 +206,7 @@ impl Pool {
     /// Looks how things stand with a peer, and starts a dial if one is due.
     fn look(&self, peer: &Arc<Peer>, to: &PeerAddr, within: Duration, waited: bool) -> Look {
         let mut state = peer.state();
-        if let Some(live) = &mut state.live {
+        if let Some(live) = state.open() {
             live.quiet_since = Instant::now();
             return Look::Live(live.conn.clone());
         }
@@ -243,7 +253,9 @@ impl Pool {
             let mut state = peer.state();
             state.backoff.reset();
             state.last_error = None;
-            let kept = match state.live.take() {
+            let in_use = state.open().cloned();
+            state.live = None;
+            let kept = match in_use {
                 Some(old) if self.keeps(&old, &live) => {
                     state.retired.push(live);
                     old
@@ -283,14 +295,14 @@ impl Pool {
         let peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let peer = Arc::clone(peers.get(&node)?);
         drop(peers);
-        let state = peer.state();
-        state.live.as_ref().map(|it| it.conn.clone())
+        let mut state = peer.state();
+        state.open().map(|it| it.conn.clone())
     }
 
     /// Returns every peer with which there is a connection now.
     pub fn connected(&self) -> Vec<Conn> {
         let peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = |peer: &Arc<Peer>| peer.state().live.as_ref().map(|it| it.conn.clone());
+        let live = |peer: &Arc<Peer>| peer.state().open().map(|it| it.conn.clone());
         peers.values().filter_map(live).collect()
     }
 
@@ -343,7 +355,8 @@ impl Pool {
             let mut state = peer.state();
             let idle_after = self.0.options.idle_after;
             state.retired.retain_mut(|it| !it.is_over(now, SAME_MOMENT, CloseReason::Duplicate));
-            if state.live.as_mut().is_some_and(|it| it.is_over(now, idle_after, CloseReason::Done)) {
+            if state.live.as_mut().is_some_and(|it| it.is_over(now, idle_after, CloseReason::Done))
+            {
                 state.live = state.retired.pop();
             }
         }
@@ -353,8 +366,7 @@ impl Pool {
 impl Live {
     /// Returns whether the connection has ended, or was quiet for so long that it is closed now.
     fn is_over(&mut self, now: Instant, quiet_for: Duration, reason: CloseReason) -> bool {
-        use futures_util::FutureExt;
-        if self.conn.closed().now_or_never().is_some() {
+        if !self.conn.is_open() {
             return true;
         }
         if self.conn.streams() > 0 {

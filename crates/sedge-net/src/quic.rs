@@ -7,7 +7,7 @@ mod link;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -131,18 +131,25 @@ fn list(addrs: &[SocketAddr]) -> String {
     addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// The endpoint until it is closed: whoever holds a clone holds its port.
+pub(crate) type Held = Arc<RwLock<Option<Endpoint>>>;
+
+/// Returns the endpoint, or `None` when it is closed.
+pub(crate) fn held(endpoint: &Held) -> Option<Endpoint> {
+    endpoint.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// One node's end of the QUIC network. Never open two with one key.
 #[derive(Debug)]
 pub struct Quic {
-    endpoint: Endpoint,
+    node: NodeId,
+    endpoint: Held,
     admission: Arc<dyn Admission>,
     lan: Option<Lan>,
     /// Handed from waiter to waiter; empty while one waits.
     accepted: tokio::sync::Mutex<mpsc::Receiver<Conn>>,
     metrics: Arc<Metrics>,
     scope: TaskScope,
-    /// Set once, by [`Transport::close`].
-    closing: Mutex<CloseReason>,
 }
 
 impl Quic {
@@ -179,9 +186,11 @@ impl Quic {
         }
         let bound = builder.bind().await;
         let endpoint = bound.map_err(|err| bind_error(listen, Arc::new(err)))?;
+        let incoming = endpoint.clone();
+        let endpoint: Held = Arc::new(RwLock::new(Some(endpoint)));
         let scope = TaskScope::new();
         let lan = match lan {
-            Some(options) => Some(Lan::start(&endpoint, &options, &scope).await?),
+            Some(options) => Some(Lan::start((&incoming, &endpoint), &options, &scope).await?),
             None => None,
         };
         let (queue, accepted) = mpsc::channel(WAITING);
@@ -192,23 +201,25 @@ impl Quic {
             places: Arc::new(Semaphore::new(max_accepted)),
             scope: scope.clone(),
         };
-        let incoming = endpoint.clone();
+        let node = NodeId::from_bytes(*incoming.id().as_bytes());
         scope.spawn("quic acceptor", |cancel| acceptor.run(incoming, cancel));
         Ok(Self {
+            node,
             endpoint,
             admission,
             lan,
             accepted: tokio::sync::Mutex::new(accepted),
             metrics,
             scope,
-            closing: Mutex::new(CloseReason::Done),
         })
     }
 
     /// Switches protocols on and off for connections that others begin from now on; a protocol
     /// that is off cannot even be asked for.
     pub fn set_protocols(&self, protocols: &[Protocol]) {
-        self.endpoint.set_alpns(alpns(protocols));
+        if let Some(endpoint) = held(&self.endpoint) {
+            endpoint.set_alpns(alpns(protocols));
+        }
     }
 
     /// Returns the local network, if discovery is on.
@@ -223,7 +234,7 @@ impl Quic {
 
     /// Returns where this end listens, as the system says: an unspecified address stays unspecified.
     pub fn listening(&self) -> Vec<SocketAddr> {
-        self.endpoint.bound_sockets()
+        held(&self.endpoint).map_or_else(Vec::new, |it| it.bound_sockets())
     }
 
     async fn dial_by(
@@ -232,6 +243,7 @@ impl Quic {
         protocol: Protocol,
         deadline: Instant,
     ) -> Result<Conn, DialFault> {
+        let Some(endpoint) = held(&self.endpoint) else { return Err(DialFault::Closed) };
         let lan = match &self.lan {
             None => Heard::Off,
             // Only a node without any known address is worth waiting for an announcement.
@@ -250,7 +262,7 @@ impl Quic {
             return Err(DialFault::NoAddress(tried));
         };
         let addr = EndpointAddr::from_parts(id, addrs.into_iter().map(TransportAddr::Ip));
-        let connect = self.endpoint.connect(addr, protocol.alpn().as_bytes());
+        let connect = endpoint.connect(addr, protocol.alpn().as_bytes());
         let conn = match timeout_at(deadline, connect).await {
             Err(_) => return Err(DialFault::Silent(tried)),
             Ok(Err(err)) => return Err(connect_fault(err, tried)),
@@ -268,9 +280,9 @@ impl Quic {
 #[async_trait]
 impl Transport for Quic {
     fn place(&self) -> Place {
-        let direct = self.endpoint.addr().ip_addrs().copied().collect();
-        let node = NodeId::from_bytes(*self.endpoint.id().as_bytes());
-        Place { scheme: "quic", node, direct }
+        let endpoint = held(&self.endpoint);
+        let direct = endpoint.map_or_else(Vec::new, |it| it.addr().ip_addrs().copied().collect());
+        Place { scheme: "quic", node: self.node, direct }
     }
 
     async fn dial(
@@ -291,7 +303,9 @@ impl Transport for Quic {
         };
         let error = match fault {
             DialFault::NoAddress(tried) => DialError::NoAddress { peer, tried },
-            DialFault::Silent(tried) => DialError::Silent { peer, within: started.elapsed(), tried },
+            DialFault::Silent(tried) => {
+                DialError::Silent { peer, within: started.elapsed(), tried }
+            }
             DialFault::Refused(reason) => DialError::Refused { peer, reason },
             DialFault::NotSpoken => DialError::NotSpoken { peer, protocol },
             DialFault::NotAdmitted => DialError::NotAdmitted { peer },
@@ -308,11 +322,13 @@ impl Transport for Quic {
     }
 
     async fn close(&self, within: Duration) {
-        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = CloseReason::Shutdown;
         let deadline = Instant::now() + within;
-        self.scope.stop();
-        drop(timeout_at(deadline, self.endpoint.close()).await);
-        drop(self.scope.shutdown(deadline.saturating_duration_since(Instant::now())).await);
+        // Every connection's watcher says goodbye first; the endpoint would close without a reason.
+        drop(self.scope.shutdown(within).await);
+        let endpoint = self.endpoint.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(endpoint) = endpoint {
+            drop(timeout_at(deadline, endpoint.close()).await);
+        }
     }
 }
 
@@ -417,8 +433,9 @@ impl Acceptor {
             };
             let Some(incoming) = incoming else { return };
             let Ok(turn) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+                let from = link::sender(&incoming);
                 incoming.refuse();
-                HandshakeFailed { from: None, why: "too many at once" }.emit(&self.metrics);
+                HandshakeFailed { from, why: "too many at once" }.emit(&self.metrics);
                 continue;
             };
             let this = self.clone();
@@ -434,7 +451,8 @@ impl Acceptor {
 
     async fn greet(self, incoming: iroh::endpoint::Incoming, turn: OwnedSemaphorePermit) {
         let deadline = Instant::now() + HANDSHAKE;
-        let failed = |why| HandshakeFailed { from: None, why }.emit(&self.metrics);
+        let from = link::sender(&incoming);
+        let failed = |why| HandshakeFailed { from, why }.emit(&self.metrics);
         let conn = match timeout_at(deadline, async { incoming.accept()?.await }).await {
             Err(_) => return failed("no proof in time"),
             // The gate has counted it and told the peer.
@@ -477,7 +495,11 @@ fn open_conn(
     scope.spawn("quic end", move |cancel| async move {
         tokio::select! {
             biased;
-            () = cancel.cancelled() => {}
+            () = cancel.cancelled() => {
+                if let Some(conn) = ended.upgrade() {
+                    link::close(&conn, CloseReason::Shutdown);
+                }
+            }
             closed = ended.closed() => {
                 let why = closed.map_or(ConnError::ClosedHere, |it| why_ended(it.reason));
                 Ended { peer, why: &why }.emit(&metrics);
@@ -517,7 +539,8 @@ fn transport_config(liveness: Liveness) -> Result<QuicTransportConfig, BindError
     let Liveness { keep_alive, silent_after } = liveness;
     let limit = Duration::from_secs(15);
     let idle = silent_after.try_into().ok();
-    if keep_alive >= silent_after || silent_after > limit || keep_alive.is_zero() || idle.is_none() {
+    if keep_alive >= silent_after || silent_after > limit || keep_alive.is_zero() || idle.is_none()
+    {
         return Err(BindError::Liveness(liveness));
     }
     Ok(QuicTransportConfig::builder()
@@ -531,12 +554,14 @@ fn transport_config(liveness: Liveness) -> Result<QuicTransportConfig, BindError
         .build())
 }
 
-fn bind_error(addrs: Vec<SocketAddr>, source: Arc<dyn std::error::Error + Send + Sync>) -> BindError {
+fn bind_error(
+    addrs: Vec<SocketAddr>,
+    source: Arc<dyn std::error::Error + Send + Sync>,
+) -> BindError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
     while let Some(err) = cause {
-        let in_use = err
-            .downcast_ref::<io::Error>()
-            .is_some_and(|it| it.kind() == io::ErrorKind::AddrInUse);
+        let in_use =
+            err.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::AddrInUse);
         if in_use {
             return BindError::InUse { addrs };
         }

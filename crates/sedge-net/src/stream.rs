@@ -70,7 +70,11 @@ pub struct Stream {
 
 impl Stream {
     /// Joins the two directions that a link made; `count` is the link's number of open streams.
-    pub(crate) fn new((send, recv): Halves, link: &Arc<dyn Link>, count: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(
+        (send, recv): Halves,
+        link: &Arc<dyn Link>,
+        count: &Arc<AtomicUsize>,
+    ) -> Self {
         let open = Open::new(count, link);
         Self {
             send: SendStream { inner: send, finished: false, _open: Arc::clone(&open) },

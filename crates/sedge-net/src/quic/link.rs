@@ -1,14 +1,16 @@
 //! One QUIC connection and its streams, seen through the seam.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use iroh::TransportAddr;
-use iroh::endpoint::{ApplicationClose, Connection, ConnectionError, SendStream, VarInt};
+use iroh::endpoint::{
+    ApplicationClose, Connection, ConnectionError, Incoming, IncomingAddr, SendStream, VarInt,
+};
 use sedge_base::NodeId;
 use tokio::io::AsyncWrite;
 use tokio::sync::OwnedSemaphorePermit;
@@ -77,6 +79,14 @@ impl Link for QuicLink {
 /// Closes a connection with a reason that the peer can read.
 pub(super) fn close(conn: &Connection, reason: CloseReason) {
     conn.close(VarInt::from_u32(reason.code()), reason.to_string().as_bytes());
+}
+
+/// Returns where a connection attempt comes from; not proven.
+pub(super) fn sender(incoming: &Incoming) -> Option<SocketAddr> {
+    match incoming.remote_addr() {
+        IncomingAddr::Ip(addr) => Some(addr),
+        _ => None,
+    }
 }
 
 /// Reads the reason that the peer gave.

@@ -28,7 +28,9 @@ async fn row_036_seventeen_mebibytes_are_refused_and_the_link_lives() {
         let refused = reader.next().await.unwrap_err();
         assert!(matches!(refused, FrameError::TooLarge { kind: 1, .. }), "{refused}");
         let next = reader.next().await.unwrap().unwrap();
-        FrameWriter::new(send).write(&next).await.unwrap();
+        let mut writer = FrameWriter::new(send);
+        writer.write(&next).await.unwrap();
+        writer.into_inner().finish().await.unwrap();
         next
     };
     let (written, read) = tokio::join!(write, read);

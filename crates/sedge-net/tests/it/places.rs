@@ -24,7 +24,10 @@ async fn an_address_leads_to_the_inviter() {
     // The invite is over: neither protocol is spoken with strangers any more.
     inviter.set_protocols(&[]);
     let late = joiner.dial(&found, Protocol::Pair, SOON).await.unwrap_err();
-    assert_eq!(late.to_string(), format!("node {} does not speak sedge/pair/1 now", of.node.short()));
+    assert_eq!(
+        late.to_string(),
+        format!("node {} does not speak sedge/pair/1 now", of.node.short())
+    );
 }
 
 #[tokio::test]
@@ -74,7 +77,8 @@ async fn what_is_no_invite_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_card_that_lies_about_the_key_leads_nowhere() {
-    let (inviter, joiner) = (quic(1, &Guests::everybody()).await, quic(2, &Guests::everybody()).await);
+    let (inviter, joiner) =
+        (quic(1, &Guests::everybody()).await, quic(2, &Guests::everybody()).await);
     let honest = inviter.place().peer_addr();
     let lie = PeerAddr { node: node_of(3).await, ..honest };
     let beacon = Beacon::open(loopback(), &lie, None).await.unwrap();
@@ -110,4 +114,29 @@ async fn a_member_that_left_is_refused_next_time() {
     let refused = at_a.dial(&at_b.place().peer_addr(), Protocol::Mesh, SOON).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Denied);
     assert_eq!(at_b.metrics().refused(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_end_frees_its_port() {
+    let first = quic(1, &Guests::everybody()).await;
+    let mut again = options(1);
+    again.listen = first.listening();
+    first.close(SOON).await;
+    // Whoever still holds the closed end holds no port.
+    let second = async {
+        loop {
+            if let Ok(end) = Quic::bind(again.clone(), Guests::everybody()).await {
+                return end;
+            }
+        }
+    };
+    let second = tokio::time::timeout(SOON, second).await.expect("the port is free soon");
+    assert_eq!(second.listening(), again.listen);
+    assert!(first.accept().await.is_none());
+    let to = second.place().peer_addr();
+    let closed = first.dial(&to, Protocol::Mesh, SOON).await.unwrap_err();
+    assert!(
+        matches!(closed, sedge_net::DialError::Closed | sedge_net::DialError::Itself),
+        "{closed}"
+    );
 }
