@@ -2,7 +2,7 @@
 
 use sedge_base::{ContentId, ErrorKind};
 use sedge_capability::Kind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::sources::Origin;
 
@@ -13,7 +13,7 @@ pub const DEFAULT_CHAT: &str = "smollm2-135m-instruct";
 pub const DEFAULT_EMBEDDING: &str = "all-minilm-l6-v2";
 
 /// A model that sedge knows by name, pinned by the hash of its file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// The name that people and configs use.
@@ -32,10 +32,46 @@ pub struct Model {
     pub sha256: ContentId,
     /// Where its file comes from, in the order of trying within one sort of source.
     pub sources: Vec<Origin>,
+    /// What its file would tell; read from there if absent.
+    #[serde(default)]
+    pub facts: Option<Facts>,
+    /// How it answers when the caller leaves that open.
+    #[serde(default)]
+    pub preset: Preset,
+}
+
+/// What a model's file tells about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// Its architecture, such as `llama`.
+    pub family: String,
+    /// How its numbers are stored, such as `Q4_1`.
+    pub quantisation: String,
+    /// How many numbers it has.
+    pub parameters: u64,
+    /// The longest conversation or text that it was made for, in tokens.
+    pub context: u32,
+}
+
+/// How a chat model answers when the caller leaves it open.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// How freely it chooses: 0 (always the best) to 2.
+    pub temperature: f32,
+    /// It chooses among the best tokens that have this share of the probability: 0 to 1.
+    pub top_p: f32,
+}
+
+impl Default for Preset {
+    fn default() -> Self {
+        Self { temperature: 0.7, top_p: 0.95 }
+    }
 }
 
 /// The list of known models.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalog {
     #[serde(rename = "model")]

@@ -12,12 +12,22 @@
 //! ```
 
 mod catalog;
+mod chat;
+mod config;
+mod embed;
 mod fetch;
+mod gateway;
+mod local;
 mod models;
 mod shelf;
 mod sources;
+mod worker;
 
-pub use catalog::{Catalog, CatalogError, DEFAULT_CHAT, DEFAULT_EMBEDDING, Model};
+pub use catalog::{Catalog, CatalogError, DEFAULT_CHAT, DEFAULT_EMBEDDING, Facts, Model, Preset};
+pub use chat::{ChatInput, ChatInputError, ChatMessage, ChatRole};
+pub use config::{Choice, ConfigError, GatewayConfig, GatewaySection, LoadWhen, SourcesSection};
+pub use embed::{EmbedInput, EmbedInputError, EmbedOutput};
 pub use fetch::{FetchError, OnProgress, PartError, Progress, SourceFailure};
+pub use gateway::{EnsureModelsError, Gateway, GatewayError, ModelStatus};
 pub use models::{AddError, EnsureError, IndexError, Installed, Models};
 pub use sources::{Folder, Https, Hub, Origin, Pip, SourceError, SourceSettings};

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sedge_base::{ByteSize, Cancel, ContentId, ErrorKind};
 use sedge_capability::Kind;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, Facts, Preset};
 use crate::fetch::{self, FetchError, OnProgress};
 use crate::shelf::{self, Shelf};
 use crate::sources::SourceSettings;
@@ -26,7 +27,7 @@ pub struct Models {
 }
 
 /// A model whose file is here and was checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Installed {
     /// The name that people and configs use.
     pub id: String,
@@ -38,6 +39,10 @@ pub struct Installed {
     pub size: ByteSize,
     /// Where its file is.
     pub path: PathBuf,
+    /// What its file would tell, for known models.
+    pub facts: Option<Facts>,
+    /// How it answers when the caller leaves that open.
+    pub preset: Preset,
 }
 
 /// A model that a person brought: one entry of the index.
@@ -216,10 +221,32 @@ impl Models {
         Ok(self.installed()?.into_iter().find(|it| it.id == id))
     }
 
+    /// Returns what the model of that name is for, or `None` when there is no such model; its file
+    /// need not be here.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`] when the index of own models cannot be read.
+    pub fn kind_of(&self, id: &str) -> Result<Option<Kind>, IndexError> {
+        if let Some(known) = self.catalog.find(id) {
+            return Ok(Some(known.kind));
+        }
+        Ok(self.own()?.into_iter().find(|it| it.id == id).map(|it| it.kind))
+    }
+
     fn on_shelf(&self, own: Own) -> Option<Installed> {
         let Own { id, kind, content, size } = own;
         let path = self.shelf.find(content, size)?;
-        Some(Installed { id, kind, content, size: ByteSize::from_bytes(size), path })
+        let known = self.catalog.find(&id);
+        Some(Installed {
+            facts: known.and_then(|it| it.facts.clone()),
+            preset: known.map_or_else(Preset::default, |it| it.preset),
+            size: ByteSize::from_bytes(size),
+            id,
+            kind,
+            content,
+            path,
+        })
     }
 
     /// Brings a model's file here unless it is, and returns it.
@@ -244,6 +271,8 @@ impl Models {
                 content: model.sha256,
                 size: ByteSize::from_bytes(model.size),
                 path,
+                facts: model.facts.clone(),
+                preset: model.preset,
             });
         }
         match self.own()?.into_iter().find(|it| it.id == id) {
@@ -268,10 +297,14 @@ impl Models {
         if &magic != b"GGUF" {
             return Err(AddError::Format { path: path.to_owned() });
         }
-        let size = fs::metadata(path).map_err(file)?.len();
+        let mut all = self.own()?;
+        let meta = fs::metadata(path).map_err(file)?;
+        if let Some(taken) = self.taken_before(&all, &id, &meta) {
+            return Ok(taken);
+        }
+        let size = meta.len();
         let content = shelf::hash(path).map_err(file)?;
         let own = Own { id, kind: Kind::Chat, content, size };
-        let mut all = self.own()?;
         let known = self.catalog.find(&own.id).map(|it| it.sha256);
         let before = all.iter().find(|it| it.id == own.id).map(|it| it.content);
         if known.or(before).is_some_and(|it| it != content) {
@@ -283,6 +316,15 @@ impl Models {
             self.write_index(&all)?;
         }
         self.on_shelf(own).ok_or_else(|| file(io::Error::other("it changed while it was taken")))
+    }
+
+    /// Returns the model of that name if the file on the shelf is this very file, shared by both
+    /// names, and unchanged since it was checked.
+    fn taken_before(&self, all: &[Own], id: &str, meta: &fs::Metadata) -> Option<Installed> {
+        let own = all.iter().find(|it| it.id == id && it.size == meta.len())?;
+        let installed = self.on_shelf(own.clone())?;
+        let ours = fs::metadata(&installed.path).ok()?;
+        ((meta.dev(), meta.ino()) == (ours.dev(), ours.ino())).then_some(installed)
     }
 
     fn take(&self, path: &Path, content: ContentId) -> io::Result<()> {

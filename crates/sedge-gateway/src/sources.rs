@@ -18,6 +18,7 @@ use crate::fetch::{Part, PartError};
 
 pub use file::Folder;
 pub use https::Https;
+pub(crate) use https::is_loopback;
 pub use hub::Hub;
 pub use pip::Pip;
 
