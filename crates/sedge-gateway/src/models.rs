@@ -329,19 +329,20 @@ impl Models {
 
     fn take(&self, path: &Path, content: ContentId) -> io::Result<()> {
         self.shelf.make()?;
-        let part = self.shelf.part(content);
-        match fs::remove_file(&part) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
-            _ => {}
-        }
-        if fs::hard_link(path, &part).is_err() {
+        let part = self.shelf.own_part(content);
+        remove(&part)?;
+        // A link to a symbolic link would be one itself.
+        if fs::hard_link(fs::canonicalize(path)?, &part).is_err() {
             fs::copy(path, &part)?;
             fs::File::open(&part)?.sync_all()?;
             if shelf::hash(&part)? != content {
+                remove(&part)?;
                 return Err(io::Error::other("it changed while it was copied"));
             }
         }
-        self.shelf.put(&part, content)
+        self.shelf.put(&part, content)?;
+        // Renaming does nothing when both names are one file already.
+        remove(&part)
     }
 
     fn index(&self) -> PathBuf {
@@ -371,6 +372,14 @@ impl Models {
         written
             .and_then(|it| shelf::replace(&path, &it))
             .map_err(|source| IndexError::File { path, source })
+    }
+}
+
+/// Removes a file that may be there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+        _ => Ok(()),
     }
 }
 
@@ -406,6 +415,19 @@ mod tests {
         assert_eq!(models.installed().unwrap(), vec![added.clone()]);
         let ensured = models.ensure("mymodel", &Cancel::new(), &mut |_| {}).unwrap();
         assert_eq!(ensured, added);
+    }
+
+    #[test]
+    fn one_file_under_two_names_is_kept_once() {
+        let (folder, models) = models();
+        let (path, link) = (folder.path().join("a.gguf"), folder.path().join("b.gguf"));
+        fs::write(&path, b"GGUF").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let (one, other) = (models.add_file(&path).unwrap(), models.add_file(&link).unwrap());
+        assert_eq!((one.path.clone(), other.id.as_str()), (other.path, "b"));
+        assert!(fs::symlink_metadata(&one.path).unwrap().is_file());
+        let names = fs::read_dir(one.path.parent().unwrap()).unwrap().count();
+        assert_eq!(names, 2, "the file and its stamp");
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl Shelf {
         self.folder.join(format!("{content}.part"))
     }
 
+    /// Returns where the content is while a person's own file is taken, which needs no lock.
+    pub(crate) fn own_part(&self, content: ContentId) -> PathBuf {
+        self.folder.join(format!("{content}.own-{}", std::process::id()))
+    }
+
     /// Returns the file whose lock is the right to write the part.
     pub(crate) fn lock(&self, content: ContentId) -> PathBuf {
         self.folder.join(format!("{content}.lock"))

@@ -140,9 +140,12 @@ fn connection(agent: &Agent, place: &Place<'_>, pull: &mut Pull<'_>) -> Result<(
     if let Some(token) = place.token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
-    let response = request
-        .call()
-        .map_err(|err| Broken::Connection(SourceError::Connection { source: Box::new(err) }))?;
+    let response = request.call().map_err(|err| {
+        // A name that leads nowhere will lead nowhere a moment later.
+        let hopeless = matches!(err, ureq::Error::HostNotFound | ureq::Error::BadUri(_));
+        let err = SourceError::Connection { source: Box::new(err) };
+        if hopeless { Broken::Refused(err) } else { Broken::Connection(err) }
+    })?;
     match response.status().as_u16() {
         200 => {
             // The whole file, whatever was asked for.
