@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use sedge_base::{ByteSize, NodeId, Secret};
 use sedge_net::{
-    Admission, Conn, PeerAddr, Protocol, Quic, QuicOptions, Transport, answer, ping, ping_bare,
-    pour,
+    Admission, Conn, PING, PeerAddr, Protocol, Quic, QuicOptions, Transport, answer, ping,
+    ping_bare, pour,
 };
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 type Failure = Box<dyn std::error::Error>;
@@ -63,8 +63,11 @@ async fn death(here: &Quic, seed: u8) -> Result<Duration, Failure> {
     let (mut child, place) = start(seed)?;
     let conn = here.dial(&place, Protocol::Mesh, LONG).await?;
     let mut stream = conn.open(LONG).await?;
-    tokio::io::AsyncWriteExt::write_all(&mut stream.send, b"p").await?;
-    ping(&conn, 10, LONG).await?;
+    // The first byte asks for an echo of what follows.
+    stream.send.write_all(b"p").await?;
+    let mut bytes = [7; PING];
+    stream.send.write_all(&bytes).await?;
+    stream.recv.read_exact(&mut bytes).await?;
     child.kill()?;
     let killed = Instant::now();
     let read = tokio::time::timeout(LONG, stream.recv.read_u8()).await?;

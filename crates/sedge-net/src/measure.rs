@@ -76,7 +76,7 @@ impl RoundTrips {
     }
 }
 
-/// Answers the measurements of a peer until the connection ends.
+/// Answers the measurements of a peer, one after the other, until the connection ends.
 ///
 /// # Cancel safety
 ///

@@ -48,9 +48,10 @@ pub struct Liveness {
 }
 
 impl Default for Liveness {
-    /// A dead peer is noticed within a second; three lost keep-alives in a row are survived.
+    /// A dead peer is noticed within a second, at the latest after the sum of both times; three
+    /// lost keep-alives in a row are survived.
     fn default() -> Self {
-        Self { keep_alive: Duration::from_millis(200), silent_after: Duration::from_millis(800) }
+        Self { keep_alive: Duration::from_millis(150), silent_after: Duration::from_millis(700) }
     }
 }
 
@@ -327,7 +328,10 @@ impl Transport for Quic {
         drop(self.scope.shutdown(within).await);
         let endpoint = self.endpoint.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(endpoint) = endpoint {
+            let ports = endpoint.bound_sockets();
             drop(timeout_at(deadline, endpoint.close()).await);
+            drop(endpoint);
+            drop(timeout_at(deadline, freed(&ports)).await);
         }
     }
 }
@@ -568,6 +572,17 @@ fn bind_error(
         cause = err.source();
     }
     BindError::Listen { addrs, source }
+}
+
+/// Waits until nobody listens on these ports any more: the endpoint's sockets are dropped by its
+/// own background work a moment after it is closed, and nothing tells when.
+async fn freed(ports: &[SocketAddr]) {
+    let mut every = tokio::time::interval(Duration::from_millis(1));
+    for port in ports {
+        while std::net::UdpSocket::bind(port).is_err() {
+            every.tick().await;
+        }
+    }
 }
 
 /// Returns which end began a connection.

@@ -1,5 +1,7 @@
 //! Nodes that talk to each other, on loopback only.
 
+#![expect(clippy::unwrap_used, reason = "a test's own steps may fail it")]
+
 mod contract;
 mod death;
 mod frames;
