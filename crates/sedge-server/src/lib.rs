@@ -1,1 +1,31 @@
-//! Doors for others: REST and OpenAI.
+//! The doors of a node on its own machine: the OpenAI shapes and the REST interface, over HTTP.
+//!
+//! A door turns a request into a task or a question to the [`Node`](sedge_node::Node), and the
+//! answer into its own wire shape; it decides nothing. [`Server`] binds to loopback and serves them
+//! all. The one list of doors is in `routes.rs`.
+//!
+//! Invariants: nothing here listens beyond loopback; every door but `/health` asks for the node's
+//! key and compares it in constant time; a page that a browser fetched from elsewhere is refused by
+//! its `Host` and `Origin`; every body has a limit; a client that goes away cancels its task.
+//!
+//! ```no_run
+//! # async fn start(node: std::sync::Arc<sedge_node::Node>) -> Result<(), sedge_server::BindError> {
+//! let scope = sedge_base::TaskScope::new();
+//! let api = std::net::SocketAddr::from(([127, 0, 0, 1], 7411));
+//! let server = sedge_server::Server::bind(api, node, &scope).await?;
+//! server.stop_asked().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod access;
+mod fn_door;
+mod health;
+mod openai;
+mod refusal;
+mod rest;
+mod routes;
+mod server;
+
+pub use rest::{ErrorBody, ErrorRecord, InviteAsk, JoinAsk, OPTIONS_HEADER, USAGE_HEADER};
+pub use server::{BindError, Server};

@@ -1,0 +1,35 @@
+//! The OpenAI door: chat, embeddings and models, as its clients know them.
+//!
+//! What the wire shape can say and a node cannot honour is refused with the field's name, never
+//! ignored; fields that do not change the answer are let pass.
+
+mod chat;
+mod embeddings;
+mod error;
+mod models;
+mod request;
+mod stream;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+
+use crate::access::Access;
+use crate::routes::Door;
+use crate::server::Shared;
+
+/// The largest request, in bytes: far more than any window of a small model holds.
+const BODY_LIMIT: usize = 8 << 20;
+
+/// `/v1`: the base URL of OpenAI clients.
+pub(crate) const DOOR: Door =
+    Door { prefix: "/v1", routes, refuse: error::refuse, access: Access::Key };
+
+fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/models", get(models::list))
+        .route("/models/{*id}", get(models::show))
+        .route("/chat/completions", post(chat::complete))
+        .route("/embeddings", post(embeddings::embed))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+}

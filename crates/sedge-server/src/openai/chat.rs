@@ -1,0 +1,136 @@
+//! `POST /v1/chat/completions`.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use sedge_base::{Clock, ErrorKind};
+use sedge_capability::{Budgets, End, Failure, Kind, Name};
+use sedge_node::{Answer, Ask};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::error::Error;
+use super::request::ChatRequest;
+use super::stream;
+use crate::refusal::Refusal;
+use crate::rest::{asked_node, origin_headers, receipt_id};
+use crate::server::Shared;
+
+/// What every piece of one answer repeats.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) id: String,
+    pub(super) model: String,
+    pub(super) created: u64,
+    task: String,
+    node: String,
+    node_name: String,
+}
+
+/// Answers a conversation, whole or as a stream.
+pub(super) async fn complete(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Error> {
+    let request = ChatRequest::read(&body?)?;
+    let model = request.model()?;
+    let streams = request.stream.unwrap_or(false);
+    let include_usage = request.include_usage();
+    let input = request.input()?;
+    let answer = run(&shared, Kind::Chat, &model, &input, asked_node(&headers)?).await?;
+    let head = Head::new(&model, &answer);
+    let origin = origin_headers(&answer);
+    if streams {
+        let stream = stream::respond(head, answer.outcome, include_usage).await?;
+        return Ok((origin, stream).into_response());
+    }
+    let (text, end) = answer.outcome.collect().await;
+    if let Some(failure) = end.failure {
+        return Err(Error::of_model(model.as_str(), failure));
+    }
+    let message = json!({
+        "role": "assistant",
+        "content": String::from_utf8_lossy(&text),
+        "refusal": null,
+    });
+    let body = json!({
+        "id": head.id,
+        "object": "chat.completion",
+        "created": head.created,
+        "model": head.model,
+        "choices": [{
+            "index": 0,
+            "message": message,
+            "finish_reason": finish_reason(&end),
+            "logprobs": null,
+        }],
+        "usage": usage(&end),
+        "sedge": head.origin(&end),
+    });
+    Ok((origin, Json(body)).into_response())
+}
+
+/// Runs a task on a model; what fails here fails before the first byte of an answer.
+pub(super) async fn run(
+    shared: &Shared,
+    kind: Kind,
+    model: &Name,
+    input: &impl Serialize,
+    on: Option<String>,
+) -> Result<Answer, Error> {
+    let input = serde_json::to_vec(input)
+        .map_err(|err| Refusal::from(Failure::new(ErrorKind::Internal, "unwritable_input", err)))?;
+    let ask = Ask {
+        capability: model.clone(),
+        kind: Some(kind),
+        input: input.into(),
+        budgets: Budgets::default(),
+        on,
+    };
+    shared.node.run(ask).await.map_err(|it| Error::of_model(model.as_str(), it))
+}
+
+impl Head {
+    fn new(model: &Name, answer: &Answer) -> Self {
+        Self {
+            id: format!("chatcmpl-{}", answer.task),
+            model: model.to_string(),
+            created: Clock::machine().now().as_millis() / 1000,
+            task: answer.task.to_string(),
+            node: answer.node.to_string(),
+            node_name: answer.node_name.clone(),
+        }
+    }
+
+    /// Returns who answered, for clients that look for it.
+    pub(super) fn origin(&self, end: &End) -> Value {
+        json!({
+            "node": self.node,
+            "node_name": self.node_name,
+            "task": self.task,
+            "receipt": receipt_id(end),
+            "tokens_per_second": end.detail.get("tokens_per_second"),
+        })
+    }
+}
+
+/// Returns why the model stopped, in OpenAI's words.
+pub(super) fn finish_reason(end: &End) -> Value {
+    end.detail.get("finish_reason").cloned().unwrap_or_else(|| "stop".into())
+}
+
+/// Returns how many tokens went in and out.
+pub(super) fn usage(end: &End) -> Value {
+    let prompt = end.usage.prompt_tokens.unwrap_or(0);
+    let completion = end.usage.completion_tokens.unwrap_or(0);
+    json!({
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": u64::from(prompt) + u64::from(completion),
+        "prompt_tokens_details": { "cached_tokens": end.usage.cached_tokens.unwrap_or(0) },
+    })
+}

@@ -1,0 +1,97 @@
+//! The REST door, for the program and for scripts.
+//!
+//! Answers are the node's own records as JSON; a refusal is always
+//! `{"error":{"kind","code","message","hint"}}`.
+
+mod decisions;
+mod error;
+mod functions;
+mod mesh;
+mod node;
+mod pairing;
+mod query;
+mod receipts;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::routing::{get, post, put};
+use sedge_node::Answer;
+
+use crate::access::Access;
+use crate::refusal::Refusal;
+use crate::routes::Door;
+use crate::server::Shared;
+
+pub(crate) use error::{Error, refuse};
+pub use error::{ErrorBody, ErrorRecord};
+pub use functions::{OPTIONS_HEADER, USAGE_HEADER};
+pub use pairing::{InviteAsk, JoinAsk};
+pub(crate) use receipts::receipt_id;
+
+/// The largest request whose path says nothing else, in bytes.
+const BODY_LIMIT: usize = 64 << 10;
+
+/// The largest input of a function, in bytes.
+const INPUT_LIMIT: usize = 16 << 20;
+
+/// The largest component, in bytes.
+const COMPONENT_LIMIT: usize = 64 << 20;
+
+/// The header that names the one node to run on.
+const ON: HeaderName = HeaderName::from_static("x-sedge-on");
+
+/// `/api/v1`: what the program speaks.
+pub(crate) const DOOR: Door = Door { prefix: "/api/v1", routes, refuse, access: Access::Key };
+
+fn routes() -> Router<Shared> {
+    let put_function = put(functions::deploy)
+        .layer(DefaultBodyLimit::max(COMPONENT_LIMIT))
+        .delete(functions::undeploy);
+    let call = post(functions::call).layer(DefaultBodyLimit::max(INPUT_LIMIT));
+    Router::new()
+        .route("/functions/{name}", put_function)
+        .route("/functions/{name}/call", call)
+        .route("/status", get(node::status))
+        .route("/metrics", get(node::metrics))
+        .route("/stop", post(node::stop))
+        .route("/nodes", get(mesh::nodes))
+        .route("/capabilities", get(mesh::capabilities))
+        .route("/models", get(mesh::models))
+        .route("/invites", post(pairing::invite).get(pairing::invite_state))
+        .route("/join", post(pairing::join))
+        .route("/decisions/{task}", get(decisions::show))
+        .route("/receipts", get(receipts::list))
+        .route("/receipts/export", get(receipts::export_all))
+        .route("/receipts/{id}", get(receipts::show))
+        .route("/receipts/{id}/export", get(receipts::export))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+/// Returns the node that a request's header pins its task to.
+pub(crate) fn asked_node(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    match headers.get(ON).map(HeaderValue::to_str) {
+        None => Ok(None),
+        Some(Ok(node)) => Ok(Some(node.to_owned())),
+        Some(Err(_)) => {
+            Err(Refusal::param("x-sedge-on", "invalid_node", "`x-sedge-on` is a node's name or id"))
+        }
+    }
+}
+
+/// Returns the headers that say who answers.
+pub(crate) fn origin_headers(answer: &Answer) -> HeaderMap {
+    let values = [
+        ("x-sedge-node", answer.node.to_string()),
+        ("x-sedge-node-name", answer.node_name.clone()),
+        ("x-sedge-task", answer.task.to_string()),
+    ];
+    let mut headers = HeaderMap::new();
+    for (name, value) in values {
+        // A name with characters that no header can carry is left out; the id is always there.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    headers
+}

@@ -1,0 +1,101 @@
+//! A no in this door's shape.
+
+use axum::Json;
+use axum::extract::rejection::BytesRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use sedge_base::ErrorKind;
+use sedge_capability::Failure;
+use sedge_node::WayFailed;
+use serde::{Deserialize, Serialize};
+
+use crate::refusal::Refusal;
+
+/// The body of every refusal of the REST door.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorRecord,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorRecord {
+    /// What the caller can do about it.
+    pub kind: ErrorKind,
+    /// The stable name of this very failure.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+    /// The next step, where there is one.
+    #[serde(default)]
+    pub hint: Option<String>,
+    /// The ways to another node that were tried, when none led there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<WayFailed>,
+}
+
+/// A no of this door.
+#[derive(Debug)]
+pub(crate) struct Error {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+/// Gives a refusal this door's shape.
+pub(crate) fn refuse(refusal: Refusal) -> Response {
+    Error::from(refusal).into_response()
+}
+
+impl Error {
+    /// Adds the ways that were tried.
+    pub(super) fn with_ways(mut self, ways: Vec<WayFailed>) -> Self {
+        self.body.error.ways = ways;
+        self
+    }
+}
+
+/// Returns the next step for a person who meets a failure, by its stable code or its kind.
+fn hint(failure: &Failure) -> Option<&'static str> {
+    let by_code = match failure.code.as_ref() {
+        "missing_api_key" | "invalid_api_key" => {
+            Some("the key is in the file `api.key` of the node's home")
+        }
+        "unknown_node" | "node_not_found" => Some("`sedge nodes` lists the nodes"),
+        "out_of_fuel" => Some("give it more with `--fuel`"),
+        "out_of_memory" => Some("give it more with `--memory`"),
+        _ => None,
+    };
+    by_code.or(match failure.kind {
+        ErrorKind::NotFound => Some("`sedge capabilities` lists what is offered, and where"),
+        ErrorKind::Unavailable => Some("`sedge nodes` shows who can be reached"),
+        _ => None,
+    })
+}
+
+impl From<Refusal> for Error {
+    fn from(Refusal { status, failure, .. }: Refusal) -> Self {
+        let hint = hint(&failure).map(str::to_owned);
+        let Failure { kind, code, message } = failure;
+        let error = ErrorRecord { kind, code: code.into_owned(), message, hint, ways: Vec::new() };
+        Self { status, body: ErrorBody { error } }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Refusal::from(failure).into()
+    }
+}
+
+impl From<BytesRejection> for Error {
+    fn from(rejection: BytesRejection) -> Self {
+        Refusal::from(rejection).into()
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.body)).into_response()
+    }
+}

@@ -1,0 +1,25 @@
+//! The machines and what they offer.
+
+use axum::Json;
+use axum::extract::State;
+use sedge_capability::Kind;
+use sedge_node::{NodeView, Offer};
+
+use crate::server::Shared;
+
+/// `GET /nodes`.
+pub(super) async fn nodes(State(shared): State<Shared>) -> Json<Vec<NodeView>> {
+    Json(shared.node.nodes().await)
+}
+
+/// `GET /capabilities`: everything that any node offers.
+pub(super) async fn capabilities(State(shared): State<Shared>) -> Json<Vec<Offer>> {
+    Json(shared.node.offers().await)
+}
+
+/// `GET /models`: the models among them.
+pub(super) async fn models(State(shared): State<Shared>) -> Json<Vec<Offer>> {
+    let mut offers = shared.node.offers().await;
+    offers.retain(|it| matches!(it.descriptor.kind, Kind::Chat | Kind::Embedding));
+    Json(offers)
+}

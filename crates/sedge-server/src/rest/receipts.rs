@@ -1,0 +1,113 @@
+//! What happened, with proof.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use sedge_base::ErrorKind;
+use sedge_capability::{End, Failure};
+use sedge_trust::{Export, Receipt};
+use serde::Deserialize;
+
+use super::error::Error;
+use super::query::{Asked, invalid};
+use crate::server::Shared;
+
+/// How many receipts a list has when nobody says.
+const USUAL_COUNT: usize = 20;
+
+/// The most receipts in one list or file.
+const MOST: usize = 10_000;
+
+/// The query of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Count {
+    /// How many of the newest, 1 to 10,000; 20 when left out.
+    limit: Option<usize>,
+}
+
+/// `GET /receipts`: the newest first.
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    Asked(count): Asked<Count>,
+) -> Result<Json<Vec<Receipt>>, Error> {
+    Ok(Json(newest(&shared, count, USUAL_COUNT).await?))
+}
+
+/// `GET /receipts/export`: the newest as one file, oldest first.
+pub(super) async fn export_all(
+    State(shared): State<Shared>,
+    Asked(count): Asked<Count>,
+) -> Result<Response, Error> {
+    let mut receipts = newest(&shared, count, MOST).await?;
+    receipts.reverse();
+    file(receipts)
+}
+
+/// `GET /receipts/{id}`: by its id, its task's id, or `last`.
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<Receipt>, Error> {
+    Ok(Json(one(&shared, &id).await?))
+}
+
+/// `GET /receipts/{id}/export`: one receipt as a file.
+pub(super) async fn export(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    file(vec![one(&shared, &id).await?])
+}
+
+/// Returns the id of the receipt that ends a task, if it has one.
+pub(crate) fn receipt_id(end: &End) -> Option<String> {
+    let id = end.receipt.as_ref()?.id().ok()?;
+    Some(id.to_string())
+}
+
+async fn newest(shared: &Shared, count: Count, usual: usize) -> Result<Vec<Receipt>, Error> {
+    let limit = count.limit.unwrap_or(usual);
+    if !(1..=MOST).contains(&limit) {
+        return Err(invalid("invalid_limit", "`limit` is 1 to 10000"));
+    }
+    shared.node.ledger().list(limit).await.map_err(|err| unreadable(err.kind(), &err))
+}
+
+async fn one(shared: &Shared, id: &str) -> Result<Receipt, Error> {
+    let ledger = shared.node.ledger();
+    let found = if id == "last" {
+        ledger.last().await
+    } else if let Ok(id) = id.parse() {
+        ledger.get(&id).await
+    } else if let Ok(task) = id.parse() {
+        ledger.of_task(&task).await
+    } else {
+        return Err(invalid(
+            "invalid_receipt_id",
+            "a receipt is named by its id, its task or `last`",
+        ));
+    };
+    match found {
+        Ok(Some(receipt)) => Ok(receipt),
+        Ok(None) => {
+            let failure = Failure::new(
+                ErrorKind::NotFound,
+                "unknown_receipt",
+                "no such receipt is kept here",
+            );
+            Err(failure.into())
+        }
+        Err(err) => Err(unreadable(err.kind(), &err)),
+    }
+}
+
+fn file(receipts: Vec<Receipt>) -> Result<Response, Error> {
+    let bytes = Export::new(receipts).encode().map_err(|err| unreadable(err.kind(), &err))?;
+    Ok(([(CONTENT_TYPE, "application/json")], bytes).into_response())
+}
+
+fn unreadable(kind: ErrorKind, err: &dyn std::error::Error) -> Error {
+    Failure::new(kind, "ledger_unreadable", err).into()
+}

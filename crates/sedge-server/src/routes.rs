@@ -1,0 +1,50 @@
+//! The one list of doors. A new door is its own file and one line here.
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::access::{self, Access};
+use crate::refusal::Refusal;
+use crate::server::Shared;
+use crate::{fn_door, health, openai, rest};
+
+/// One way in: where it is, what it serves and how it says no.
+pub(crate) struct Door {
+    /// The beginning of its paths.
+    pub(crate) prefix: &'static str,
+    /// What it serves below the prefix.
+    pub(crate) routes: fn() -> Router<Shared>,
+    /// How a refusal looks in its wire shape.
+    pub(crate) refuse: fn(Refusal) -> Response,
+    /// Whether it asks for the key.
+    pub(crate) access: Access,
+}
+
+/// Every door.
+const DOORS: [&Door; 4] = [&health::DOOR, &openai::DOOR, &rest::DOOR, &fn_door::DOOR];
+
+/// Where nothing is: an unknown path, refused as the REST door refuses.
+const NOWHERE: Door =
+    Door { prefix: "", routes: Router::new, refuse: rest::refuse, access: Access::Key };
+
+/// Returns the service behind the listener.
+pub(crate) fn app(shared: &Shared) -> Router {
+    let nowhere = guarded(&NOWHERE, shared);
+    DOORS
+        .into_iter()
+        .fold(nowhere, |router, door| router.nest(door.prefix, guarded(door, shared)))
+        .with_state(shared.clone())
+}
+
+/// Returns a door's routes behind its checks, every refusal in its own shape.
+fn guarded(door: &'static Door, shared: &Shared) -> Router<Shared> {
+    let refuse = door.refuse;
+    let check = move |node, request, next| access::check(door, node, request, next);
+    (door.routes)()
+        .fallback(async move || refuse(Refusal::of_status(StatusCode::NOT_FOUND)))
+        .method_not_allowed_fallback(async move || {
+            refuse(Refusal::of_status(StatusCode::METHOD_NOT_ALLOWED))
+        })
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), check))
+}

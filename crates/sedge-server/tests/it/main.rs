@@ -1,0 +1,6 @@
+//! The doors of a real node, over real sockets.
+
+mod access;
+mod client;
+mod openai;
+mod rest;

@@ -1,0 +1,272 @@
+//! The way from a command to the running node.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sedge_base::{ErrorKind, Secret};
+use sedge_node::Home;
+use sedge_server::ErrorBody;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ureq::http::{HeaderMap, Response};
+use ureq::{Agent, Body, RequestBuilder};
+
+use crate::failed::Failed;
+
+/// The largest answer that is read, in bytes.
+const ANSWER_LIMIT: u64 = 64 << 20;
+
+/// How long a connection to this machine's own port may take.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// A running node, as its own machine's programs reach it.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    agent: Agent,
+    address: SocketAddr,
+    key: Secret<String>,
+    home: PathBuf,
+}
+
+/// A body that is given as it is, with what the node says about it in its headers.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    /// The body.
+    pub(crate) body: Vec<u8>,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    /// Why it failed, if it did; the headers tell about the failed task then.
+    pub(crate) failed: Option<Failed>,
+}
+
+impl Api {
+    /// Finds the node that runs in a home.
+    pub(crate) fn of_home(home: &Path) -> Result<Self, Failed> {
+        let running = Home::running(home)
+            .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?
+            .ok_or_else(|| no_node(home))?;
+        let key = Home::read_api_key(home)
+            .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?;
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .max_redirects(0)
+            .timeout_connect(Some(CONNECT_TIME))
+            .user_agent(concat!("sedge/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self { agent: config.into(), address: running.api, key, home: home.to_owned() })
+    }
+
+    /// Returns where the node's doors are.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Asks for a record.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
+        let response = self.send(self.keyed(self.agent.get(self.url(path))).call())?;
+        decode(&whole(response)?)
+    }
+
+    /// Asks for a file's bytes.
+    pub(crate) fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failed> {
+        whole(self.send(self.keyed(self.agent.get(self.url(path))).call())?)
+    }
+
+    /// Sends a record, reads a record.
+    pub(crate) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failed> {
+        let request = self.keyed(self.agent.post(self.url(path)));
+        decode(&whole(self.send(request.send(&json(body)?))?)?)
+    }
+
+    /// Asks the node's program to stop.
+    pub(crate) fn stop(&self) -> Result<(), Failed> {
+        let response = self.send(self.keyed(self.agent.post(self.url("stop"))).send_empty())?;
+        whole(response).map(drop)
+    }
+
+    /// Sends a component with its options, reads a record.
+    pub(crate) fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        options: &impl Serialize,
+        body: &[u8],
+    ) -> Result<T, Failed> {
+        let request = self.keyed(self.agent.put(self.url(path)));
+        let request = request.header(sedge_server::OPTIONS_HEADER, ascii_json(options)?);
+        decode(&whole(self.send(request.send(body))?)?)
+    }
+
+    /// Sends bytes, reads bytes; a failed task is not an error here.
+    pub(crate) fn call(&self, path: &str, on: Option<&str>, body: &[u8]) -> Result<Raw, Failed> {
+        let mut request = self.keyed(self.agent.post(self.url(path)));
+        if let Some(on) = on {
+            request = request.header("x-sedge-on", on);
+        }
+        let response = self.send(request.send(body))?;
+        let headers = response.headers().clone();
+        match whole(response) {
+            Ok(body) => Ok(Raw { body, headers, failed: None }),
+            Err(failed) => Ok(Raw { body: Vec::new(), headers, failed: Some(failed) }),
+        }
+    }
+
+    /// Sends a chat request; calls `event` for every event of the answer.
+    pub(crate) fn chat(
+        &self,
+        body: &Value,
+        on: Option<&str>,
+        mut event: impl FnMut(&Value),
+    ) -> Result<(), Failed> {
+        let url = format!("http://{}/v1/chat/completions", self.address);
+        let mut request = self.keyed(self.agent.post(url));
+        if let Some(on) = on {
+            request = request.header("x-sedge-on", on);
+        }
+        let response = self.send(request.send(&json(body)?))?;
+        if !response.status().is_success() {
+            return whole(response).map(drop);
+        }
+        let reader = BufReader::new(response.into_body().into_reader());
+        for line in reader.take(ANSWER_LIMIT).lines() {
+            let line = line.map_err(|err| {
+                Failed::new(ErrorKind::Unavailable, format!("the answer broke off: {err}"))
+            })?;
+            let Some(data) = line.strip_prefix("data: ") else { continue };
+            if data == "[DONE]" {
+                return Ok(());
+            }
+            let data: Value = decode(data.as_bytes())?;
+            if !data["error"].is_null() {
+                return Err(openai_failed(ErrorKind::Failed, &data));
+            }
+            event(&data);
+        }
+        Err(Failed::new(ErrorKind::Unavailable, "the answer broke off"))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/api/v1/{path}", self.address)
+    }
+
+    fn keyed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        request.header("authorization", format!("Bearer {}", self.key.reveal()))
+    }
+
+    fn send(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failed> {
+        sent.map_err(|err| match err {
+            ureq::Error::Io(err) if err.kind() == std::io::ErrorKind::ConnectionRefused => {
+                no_node(&self.home)
+            }
+            ureq::Error::ConnectionFailed => no_node(&self.home),
+            err => Failed::new(ErrorKind::Unavailable, format!("the node does not answer: {err}"))
+                .hint("its log may say why; `sedge down` and `sedge up` start it anew"),
+        })
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Failed> {
+    serde_json::to_vec(value)
+        .map_err(|err| Failed::new(ErrorKind::Internal, format!("unwritable request: {err}")))
+}
+
+/// Says that there is nobody to talk to.
+pub(crate) fn no_node(home: &Path) -> Failed {
+    Failed::new(ErrorKind::Unavailable, format!("no node is running in {}", home.display()))
+        .hint("start one with `sedge up`")
+}
+
+/// Reads a whole answer; a refusal becomes a failure.
+fn whole(response: Response<Body>) -> Result<Vec<u8>, Failed> {
+    let status = response.status();
+    let body = response.into_body().into_with_config().limit(ANSWER_LIMIT).read_to_vec();
+    let body = body.map_err(|err| {
+        Failed::new(ErrorKind::Unavailable, format!("the answer broke off: {err}"))
+    })?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    if let Ok(ErrorBody { error }) = serde_json::from_slice(&body) {
+        return Err(error.into());
+    }
+    let kind = kind_of_status(status.as_u16());
+    let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    Err(openai_failed(kind, &value))
+}
+
+fn openai_failed(kind: ErrorKind, body: &Value) -> Failed {
+    let message = body["error"]["message"].as_str().unwrap_or("the node refused without a word");
+    let code = body["error"]["code"].as_str();
+    let mut failed = Failed::new(kind, message);
+    failed.code = code.map(str::to_owned);
+    match code {
+        Some("model_not_found") => failed.hint("`sedge models` lists what is offered"),
+        _ => failed,
+    }
+}
+
+/// Returns the kind that a status stands for.
+fn kind_of_status(status: u16) -> ErrorKind {
+    let kind = ErrorKind::ALL.into_iter().find(|it| it.http_status() == status);
+    kind.unwrap_or(if status < 500 { ErrorKind::Invalid } else { ErrorKind::Internal })
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failed> {
+    serde_json::from_slice(body).map_err(|err| {
+        Failed::new(ErrorKind::Internal, format!("the node's answer is not understood: {err}"))
+            .hint("the node and this program may be of different versions")
+    })
+}
+
+/// Writes JSON that a header can carry: other than ASCII becomes `\u` escapes.
+fn ascii_json(value: &impl Serialize) -> Result<String, Failed> {
+    let text = serde_json::to_string(value)
+        .map_err(|err| Failed::new(ErrorKind::Internal, format!("unwritable options: {err}")))?;
+    let mut ascii = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_ascii() && char != '\u{7f}' {
+            ascii.push(char);
+        } else {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    Ok(ascii)
+}
+
+/// Writes a text as one segment of a path.
+pub(crate) fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_escaped() {
+        assert_eq!(segment("fn-1"), "fn-1");
+        assert_eq!(segment("a/b c?"), "a%2Fb%20c%3F");
+    }
+
+    #[test]
+    fn headers_carry_ascii_only() {
+        assert_eq!(ascii_json(&"é😀\n").unwrap(), r#""\u00e9\ud83d\ude00\n""#);
+    }
+}

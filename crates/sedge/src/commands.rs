@@ -1,0 +1,47 @@
+//! The one list of commands. A new command is its own file and one line here.
+
+use crate::failed::Failed;
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// Declares the commands: each is a module with a struct of the same name whose doc comment is its
+/// help, and whose `run` does it.
+macro_rules! commands {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        $(pub(crate) mod $module;)*
+
+        /// What the person wants.
+        #[derive(Debug, clap::Subcommand)]
+        pub(crate) enum Command {
+            $($name($module::$name)),*
+        }
+
+        impl Command {
+            /// Does it.
+            pub(crate) fn run(self, settings: &Settings, ui: &Ui) -> Result<(), Failed> {
+                match self {
+                    $(Self::$name(command) => command.run(settings, ui)),*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    up::Up,
+    down::Down,
+    status::Status,
+    invite::Invite,
+    join::Join,
+    nodes::Nodes,
+    capabilities::Capabilities,
+    models::Models,
+    chat::Chat,
+    deploy::Deploy,
+    call::Call,
+    why::Why,
+    receipt::Receipt,
+    demo::Demo,
+    bench::Bench,
+    completions::Completions,
+}

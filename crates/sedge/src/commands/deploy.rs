@@ -1,0 +1,104 @@
+//! `sedge deploy`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sedge_base::ByteSize;
+use sedge_capability::Budgets;
+use sedge_node::{DeployOptions, Deployed};
+
+use crate::api::{Api, segment};
+use crate::failed::Failed;
+use crate::settings::Settings;
+use crate::span;
+use crate::ui::{BAD, GOOD, Ui, spoken};
+
+/// Put a Wasm component on this node, on another one or on all
+#[derive(Debug, clap::Args)]
+pub(crate) struct Deploy {
+    /// The component's file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The name that it is called by
+    #[arg(long, value_name = "NAME")]
+    id: String,
+    /// `here`, `all`, or a node's name or id
+    #[arg(long, value_name = "WHERE", default_value = "here")]
+    to: String,
+    /// Environment that the component sees; may be said several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
+    /// Arguments that the component sees; may be said several times
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    arg: Vec<String>,
+    /// The most Wasm instructions of one task
+    #[arg(long, value_name = "N")]
+    fuel: Option<u64>,
+    /// The most memory of one task, such as 64MiB
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
+    /// The most time of one task, such as 500ms
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    time: Option<Duration>,
+    /// A broken-off task may be given to another node
+    #[arg(long)]
+    idempotent: bool,
+}
+
+impl Deploy {
+    /// Deploys.
+    pub(crate) fn run(self, settings: &Settings, ui: &Ui) -> Result<(), Failed> {
+        let wasm = std::fs::read(&self.file)
+            .map_err(|err| Failed::io(&format!("cannot read {}", self.file.display()), &err))?;
+        let api = Api::of_home(&settings.home()?)?;
+        let options = DeployOptions {
+            limits: Budgets {
+                fuel: self.fuel,
+                memory: self.memory,
+                time_ms: self.time.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
+                ..Budgets::default()
+            },
+            env: self.env.into_iter().collect::<BTreeMap<_, _>>(),
+            args: self.arg,
+            idempotent: self.idempotent,
+        };
+        let path = format!("functions/{}?to={}", segment(&self.id), segment(&self.to));
+        let deployed: Vec<Deployed> = api.put(&path, &options, &wasm)?;
+        ui.result(&deployed, || words(&self.id, &deployed));
+        let failed: Vec<_> = deployed.iter().filter_map(|it| it.failure.as_ref()).collect();
+        match failed.first() {
+            None => Ok(()),
+            Some(first) => {
+                let message = format!(
+                    "{} of {} nodes do not have it: {first}", failed.len(), deployed.len()
+                );
+                Err(Failed::new(first.kind, message))
+            }
+        }
+    }
+}
+
+fn words(name: &str, deployed: &[Deployed]) -> String {
+    let mut text = String::new();
+    for it in deployed {
+        let took = spoken(Duration::from_millis(it.took_ms));
+        match (&it.failure, &it.content) {
+            (Some(failure), _) => {
+                text.push_str(&format!("{BAD}failed{BAD:#}  {}: {failure}\n", it.node_name));
+            }
+            (None, content) => {
+                let content = content.map_or_else(String::new, |it| it.short());
+                text.push_str(&format!("{GOOD}ok{GOOD:#}  {name} on {} in {took}  {content}\n", it.node_name));
+            }
+        }
+    }
+    text
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,58 @@
+//! `sedge nodes`.
+
+use std::time::Duration;
+
+use sedge_node::{NodeView, Presence};
+
+use crate::api::Api;
+use crate::failed::Failed;
+use crate::settings::Settings;
+use crate::ui::{Table, Ui, spoken};
+
+/// List the machines: state, distance, load, memory
+#[derive(Debug, clap::Args)]
+pub(crate) struct Nodes {}
+
+impl Nodes {
+    /// Lists them.
+    pub(crate) fn run(self, settings: &Settings, ui: &Ui) -> Result<(), Failed> {
+        let Self {} = self;
+        let nodes: Vec<NodeView> = Api::of_home(&settings.home()?)?.get("nodes")?;
+        ui.result(&nodes, || words(&nodes));
+        Ok(())
+    }
+}
+
+fn words(nodes: &[NodeView]) -> String {
+    let unknown = || "–".to_owned();
+    let mut table = Table::new(["name", "id", "state", "distance", "tasks", "busy", "free memory", "offers"]);
+    for node in nodes {
+        let state = match node.status {
+            Presence::Online => "online",
+            Presence::Offline => "offline",
+            Presence::Connecting => "connecting",
+        };
+        let distance = match node.rtt_us {
+            _ if node.here => "here".to_owned(),
+            Some(rtt) => spoken(Duration::from_micros(rtt)),
+            None => unknown(),
+        };
+        table.row([
+            node.name.clone(),
+            node.id.short(),
+            state.to_owned(),
+            distance,
+            format!("{} of {}", node.running, node.limit),
+            node.cpu_percent.map_or_else(unknown, |it| format!("{it:.0} %")),
+            node.free_memory.map_or_else(unknown, |it| it.to_string()),
+            node.capabilities.to_string(),
+        ]);
+    }
+    let mut text = table.text();
+    for node in nodes {
+        if let Some(reason) = &node.reason {
+            text.push_str(&format!("{}: {reason}\n", node.name));
+        }
+    }
+    text
+}

@@ -1,0 +1,46 @@
+//! `sedge status`.
+
+use sedge_node::Status as State;
+
+use crate::api::Api;
+use crate::failed::Failed;
+use crate::settings::Settings;
+use crate::ui::{BOLD, DIM, Ui};
+
+/// Show how the node of this home is
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {}
+
+impl Status {
+    /// Shows it.
+    pub(crate) fn run(self, settings: &Settings, ui: &Ui) -> Result<(), Failed> {
+        let Self {} = self;
+        let api = Api::of_home(&settings.home()?)?;
+        let state: State = api.get("status")?;
+        ui.result(&state, || words(&state, &api));
+        Ok(())
+    }
+}
+
+fn words(state: &State, api: &Api) -> String {
+    let mesh: Vec<String> = state.mesh.iter().map(ToString::to_string).collect();
+    let role = if state.owner { "its owner" } else { "a member" };
+    let lines = [
+        ("node", state.id.to_string()),
+        ("swarm", format!("{}, {role}, {} members", state.swarm, state.members)),
+        ("home", state.home.clone()),
+        ("version", state.version.clone()),
+        ("started", state.started.to_string()),
+        ("OpenAI", format!("http://{}/v1", api.address())),
+        ("mesh", if mesh.is_empty() { "closed".to_owned() } else { mesh.join(", ") }),
+        ("offers", state.offers.join(", ")),
+        ("tasks", format!("{} running", state.running)),
+        ("receipts", state.receipts.to_string()),
+        ("memory", state.resident.map_or_else(|| "unknown".to_owned(), |it| it.to_string())),
+    ];
+    let mut text = format!("{BOLD}{}{BOLD:#} is up\n", state.name);
+    for (label, value) in lines {
+        text.push_str(&format!("  {DIM}{label:9}{DIM:#} {value}\n"));
+    }
+    text
+}

@@ -1,0 +1,247 @@
+//! `sedge up`: a node, in the foreground or behind.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sedge_base::{Cancel, ErrorKind, TaskScope};
+use sedge_gateway::{Choice, Models};
+use sedge_node::{Config, Home, Node, StartOptions, Status};
+use sedge_server::Server;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::child;
+use crate::failed::Failed;
+use crate::settings::Settings;
+use crate::ui::{BOLD, DIM, Ui};
+
+/// How long a node behind may take until it is ready: its models may have to be fetched first.
+const READY_WITHIN: Duration = Duration::from_secs(60 * 60);
+
+/// How long the doors may take to close.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Start a node: make its home at the first start, then serve until stopped
+#[derive(Debug, clap::Args)]
+pub(crate) struct Up {
+    /// The name that people see; the machine's name unless told otherwise
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Where the mesh listens once the node is paired
+    #[arg(long, env = "SEDGE_LISTEN", value_name = "ADDR:PORT", hide_env_values = true)]
+    listen: Option<SocketAddr>,
+    /// Where the API listens, on loopback only; port 0 takes any
+    #[arg(long, env = "SEDGE_API", value_name = "ADDR:PORT", default_value = "127.0.0.1:7378", hide_env_values = true)]
+    api: SocketAddr,
+    /// Offer no models, fetch none
+    #[arg(long)]
+    no_model: bool,
+    /// Return when the node is ready; it goes on behind
+    #[arg(long)]
+    detach: bool,
+    /// Leave the terminal's session; `--detach` says this to the node that it starts
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+/// What a node says when it is ready.
+#[derive(Debug, Serialize)]
+struct Ready<'a> {
+    ready: bool,
+    pid: u32,
+    api: SocketAddr,
+    api_key_file: PathBuf,
+    status: &'a Status,
+}
+
+impl Up {
+    /// Runs the node until somebody stops it.
+    pub(crate) fn run(self, settings: &Settings, ui: &Ui) -> Result<(), Failed> {
+        let path = settings.home()?;
+        if self.detach {
+            return self.behind(&path, settings, *ui);
+        }
+        if self.detached {
+            // Already the leader of a session of its own: nothing to leave.
+            let _ = rustix::process::setsid();
+        }
+        log_to_stderr(settings)?;
+        let home = Home::open(&path)
+            .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?;
+        let config = Config::read(&home.config_path()).map_err(|err| {
+            Failed::of(err.kind(), &err).hint("correct the file; nothing was changed")
+        })?;
+        let models = settings.models()?;
+        if !self.no_model {
+            fetch(&config, &models, *ui)?;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|err| Failed::io("no runtime", &err))?;
+        runtime.block_on(self.serve(home, config, models, *ui))
+    }
+
+    async fn serve(
+        self,
+        home: Home,
+        config: Config,
+        models: PathBuf,
+        ui: Ui,
+    ) -> Result<(), Failed> {
+        let api_key_file = home.api_key_path();
+        let options = StartOptions {
+            name: self.name,
+            host_name: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
+            listen: self.listen,
+            no_model: self.no_model,
+            models: Some(models),
+        };
+        let mut signals = Signals::new()?;
+        let node = Node::start(home, config, options)
+            .await
+            .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?;
+        let scope = TaskScope::new();
+        let ran = async {
+            let server = Server::bind(self.api, Arc::clone(&node), &scope)
+                .await
+                .map_err(|err| Failed::of(err.kind(), &err).hint(err.hint()))?;
+            node.announce(server.address())
+                .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?;
+            let status = node.status().await;
+            let pid = std::process::id();
+            let ready = Ready { ready: true, pid, api: server.address(), api_key_file, status: &status };
+            ui.result(&ready, || banner(&ready));
+            tokio::select! {
+                () = server.stop_asked() => {}
+                () = signals.stop() => {}
+            }
+            Ok(())
+        }
+        .await;
+        ui.note("stopping");
+        node.shutdown().await;
+        if let Err(hung) = scope.shutdown(GRACE).await {
+            tracing::warn!(target: "sedge::events::api_hung", count = hung.count);
+        }
+        ran
+    }
+
+    /// Starts the node in a process of its own and returns when it is ready.
+    fn behind(self, home: &Path, settings: &Settings, ui: Ui) -> Result<(), Failed> {
+        // Here, where a person sees how far it is.
+        if !self.no_model {
+            let file = home.join("config.toml");
+            let config = Config::read(&file).map_err(|err| Failed::of(err.kind(), &err))?;
+            fetch(&config, &settings.models()?, ui)?;
+        }
+        let mut arguments = vec!["--api".to_owned(), self.api.to_string()];
+        arguments.extend(["--cache".to_owned(), settings.cache()?.display().to_string()]);
+        arguments.extend(["--log".to_owned(), settings.log().to_owned()]);
+        for (flag, value) in [("--name", self.name), ("--listen", self.listen.map(|it| it.to_string()))] {
+            if let Some(value) = value {
+                arguments.extend([flag.to_owned(), value]);
+            }
+        }
+        if self.no_model {
+            arguments.push("--no-model".to_owned());
+        }
+        let started = child::start(home, &arguments, READY_WITHIN)?;
+        let status: Status = started.api.get("status")?;
+        ui.result(&started.ready, || {
+            banner(&Ready {
+                ready: true,
+                pid: started.child.id(),
+                api: started.api.address(),
+                api_key_file: Home::api_key_path_in(home),
+                status: &status,
+            })
+        });
+        Ok(())
+    }
+}
+
+/// The ways in which an operator says stop.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failed> {
+        let listen = |kind| signal(kind).map_err(|err| Failed::io("no signals", &err));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Brings the configured models here, with a bar for each.
+pub(crate) fn fetch(config: &Config, folder: &Path, ui: Ui) -> Result<(), Failed> {
+    let models = Models::open(folder, config.gateway.sources.clone())
+        .map_err(|err| Failed::of(err.kind(), &err))?;
+    for choice in [&config.gateway.chat, &config.gateway.embedding] {
+        let Choice::Named(id) = choice else { continue };
+        let bar = ui.bar(0);
+        let fetched = models.ensure(id, &Cancel::new(), &mut |progress| {
+            bar.set_length(progress.total);
+            bar.set_message(format!("{} from {}", progress.model, progress.source));
+            bar.set_position(progress.done);
+        });
+        bar.finish_and_clear();
+        fetched.map_err(|err| {
+            Failed::of(err.kind(), &err)
+                .hint("`sedge up --no-model` starts a node that offers none and uses those of others")
+        })?;
+    }
+    Ok(())
+}
+
+fn log_to_stderr(settings: &Settings) -> Result<(), Failed> {
+    let filter = tracing_subscriber::EnvFilter::try_new(settings.log()).map_err(|err| {
+        Failed::new(ErrorKind::Invalid, format!("`--log` is not understood: {err}"))
+            .hint("try `info` or `sedge=debug`")
+    })?;
+    // Only a test could have set one before; it stays then.
+    drop(
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init(),
+    );
+    Ok(())
+}
+
+/// Returns what a person sees when the node is ready.
+fn banner(ready: &Ready<'_>) -> String {
+    let Ready { pid, api, api_key_file, status, .. } = ready;
+    let list = |items: &[String], none: &str| {
+        if items.is_empty() { none.to_owned() } else { items.join(", ") }
+    };
+    let mesh: Vec<String> = status.mesh.iter().map(ToString::to_string).collect();
+    let lines = [
+        ("node", format!("{}", status.id)),
+        ("home", format!("{}, process {pid}", status.home)),
+        ("OpenAI", format!("http://{api}/v1")),
+        ("key", format!("{}", api_key_file.display())),
+        ("mesh", list(&mesh, "closed until it is paired: `sedge invite` or `sedge join CODE`")),
+        ("members", format!("{}", status.members)),
+        ("offers", list(&status.offers, "nothing yet: `sedge deploy FILE.wasm --id NAME`")),
+    ];
+    let mut text = format!("{BOLD}{}{BOLD:#} is up\n", status.name);
+    for (label, value) in lines {
+        text.push_str(&format!("  {DIM}{label:8}{DIM:#} {value}\n"));
+    }
+    text
+}
