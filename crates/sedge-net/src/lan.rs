@@ -16,7 +16,7 @@ use iroh_mdns_address_lookup::{DiscoveryEvent, MdnsAddressLookup};
 use sedge_base::{ErrorKind, NodeId, TaskScope};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::quic::{Held, held};
 use crate::transport::{Heard, PeerAddr};
@@ -25,6 +25,8 @@ use crate::transport::{Heard, PeerAddr};
 const NEIGHBOURS: usize = 1024;
 /// Addresses that are remembered of one neighbour.
 const ADDRESSES: usize = 16;
+/// How long is listened where nothing can be sent: others may still be heard.
+const HOPELESS: Duration = Duration::from_secs(2);
 /// The text in front of the nameplate, in the announcement's user data.
 const INVITE: &str = "sedge-invite=";
 /// What stands there while no invite is open: the lookup keeps the old text when there is none.
@@ -207,17 +209,18 @@ impl Lan {
         within: Duration,
     ) -> Result<Vec<PeerAddr>, DiscoverError> {
         let invites = |it: &Neighbour| it.nameplate == Some(nameplate) && !it.addrs.is_empty();
+        let unheard = probe().await.err();
+        let within = if unheard.is_some() { within.min(HOPELESS) } else { within };
         let mut table = self.table.clone();
         let heard = table.wait_for(|table| table.values().any(invites));
-        let deadline = Instant::now() + within;
-        if let Ok(Ok(table)) = timeout_at(deadline, heard).await {
+        if let Ok(Ok(table)) = timeout(within, heard).await {
             let inviters = table.iter().filter(|(_, it)| invites(it));
             return Ok(inviters
                 .map(|(node, it)| PeerAddr { node: *node, direct: it.addrs.clone() })
                 .collect());
         }
-        match (self.table.borrow().len(), probe().await) {
-            (0, Err(source)) => Err(DiscoverError::NoMulticast { source }),
+        match (self.table.borrow().len(), unheard) {
+            (0, Some(source)) => Err(DiscoverError::NoMulticast { source }),
             (others, _) => Err(DiscoverError::Unheard { nameplate, within, others }),
         }
     }

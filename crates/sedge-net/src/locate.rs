@@ -238,27 +238,24 @@ pub async fn locate(
     let asked = timeout_at(deadline, ask(place)).await;
     let (frame, from) =
         asked.map_err(|_| LocateError::Silent { place: place.to_owned(), within })??;
-    let place = place.to_owned();
-    let card: serde_json::Value = match frame.parse() {
-        Ok(card) => card,
-        Err(source) => return Err(LocateError::Unreadable { place, source }),
-    };
-    // A card of another version may have other fields, and still says its version.
-    match card.get("version").and_then(serde_json::Value::as_u64) {
-        Some(version) if version != u64::from(VERSION) => {
-            let got = u8::try_from(version).unwrap_or(u8::MAX);
-            return Err(LocateError::Version { place, got });
-        }
-        _ => {}
-    }
-    let card: Card = match frame.parse() {
-        Ok(card) => card,
-        Err(source) => return Err(LocateError::Unreadable { place, source }),
-    };
+    let card = read(&frame, place)?;
     if nameplate.is_some() && card.nameplate.is_some() && card.nameplate != nameplate {
-        return Err(LocateError::OtherInvite { place });
+        return Err(LocateError::OtherInvite { place: place.to_owned() });
     }
     Ok(PeerAddr { node: card.node, direct: reachable(&card.udp, from) })
+}
+
+/// Reads a card; one of another version may have other fields, and still says its version.
+fn read(frame: &Frame, place: &str) -> Result<Card, LocateError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u8,
+    }
+    let unreadable = |source| LocateError::Unreadable { place: place.to_owned(), source };
+    match frame.parse().map_err(unreadable)? {
+        Versioned { version: VERSION } => frame.parse().map_err(unreadable),
+        Versioned { version: got } => Err(LocateError::Version { place: place.to_owned(), got }),
+    }
 }
 
 /// Returns the card's addresses, those at the host that answered first: what a machine believes
@@ -300,7 +297,24 @@ async fn ask(place: &str) -> Result<(Frame, IpAddr), LocateError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn garbage_is_no_card(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+            assert!(read(&Frame::new(CARD, bytes), "here").is_err());
+        }
+
+        #[test]
+        fn what_is_told_is_read(node in any::<[u8; 32]>(), ports in proptest::collection::vec(any::<u16>(), 0..4), nameplate in any::<Option<u32>>()) {
+            let udp = ports.into_iter().map(|it| SocketAddr::from(([10, 0, 0, 2], it))).collect();
+            let card = Card { version: VERSION, node: NodeId::from_bytes(node), udp, nameplate };
+            let frame = Frame::json(CARD, &card).unwrap();
+            assert_eq!(read(&frame, "here").unwrap(), card);
+        }
+    }
 
     #[test]
     fn the_host_that_answered_comes_first() {

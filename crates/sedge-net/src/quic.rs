@@ -33,6 +33,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const HANDSHAKES: usize = 64;
 /// Connections that are admitted and wait for [`Transport::accept`].
 const WAITING: usize = 64;
+/// How long closing waits for the port; a connection that somebody still holds keeps it longer.
+const FREED: Duration = Duration::from_millis(250);
 /// Streams that a peer may have open on one connection.
 const STREAMS: u32 = 256;
 /// The byte by which the accepting side says that it admitted the dialling one.
@@ -331,6 +333,7 @@ impl Transport for Quic {
             let ports = endpoint.bound_sockets();
             drop(timeout_at(deadline, endpoint.close()).await);
             drop(endpoint);
+            let deadline = deadline.min(Instant::now() + FREED);
             drop(timeout_at(deadline, freed(&ports)).await);
         }
     }
