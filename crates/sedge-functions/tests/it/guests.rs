@@ -1,0 +1,50 @@
+//! The committed components belong to the committed sources.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use sedge_base::ContentId;
+
+use crate::functions;
+
+/// Returns every file below a folder that belongs to a guest, as `SOURCES.sha256` writes it.
+fn files(folder: &Path, name: &str, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let file_name = entry.file_name().into_string().unwrap();
+        let (path, name) = (entry.path(), format!("{name}/{file_name}"));
+        let counts = [".rs", ".c", ".wit", ".wasm"].iter().any(|it| file_name.ends_with(it))
+            || file_name.starts_with("Cargo.")
+            || file_name == "build.sh";
+        if path.is_dir() && file_name != "target" {
+            files(&path, &name, found);
+        } else if path.is_file() && counts {
+            found.insert(name, ContentId::of(&fs::read(path).unwrap()).to_string());
+        }
+    }
+}
+
+#[test]
+fn no_component_is_older_than_its_source() {
+    let text = fs::read_to_string(functions().join("SOURCES.sha256")).unwrap();
+    let written: BTreeMap<String, String> = text
+        .lines()
+        .map(|it| it.split_once("  ").unwrap())
+        .map(|(digest, name)| (name.to_owned(), digest.to_owned()))
+        .collect();
+    let mut found = BTreeMap::new();
+    files(functions(), ".", &mut found);
+    let wit = "../crates/sedge-functions/wit";
+    files(&functions().join(wit), wit, &mut found);
+    assert!(found.len() > 10);
+    assert_eq!(found, written, "run functions/build.sh and commit what it wrote");
+}
+
+#[test]
+fn committed_components_are_small() {
+    for guest in ["environ", "probe", "stuck", "upper", "web"] {
+        let length = fs::metadata(functions().join(format!("{guest}.wasm"))).unwrap().len();
+        assert!(length < 100_000, "{guest}.wasm has {length} bytes");
+    }
+}
