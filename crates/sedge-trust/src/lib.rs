@@ -14,6 +14,7 @@
 //! # Ok::<(), sedge_trust::RandomError>(())
 //! ```
 
+pub mod bench;
 pub mod canonical;
 mod cipher;
 pub mod envelope;
