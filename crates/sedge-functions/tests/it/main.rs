@@ -1,5 +1,7 @@
 //! Functions as callers see them: real guests, real limits.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod deploying;
 mod guests;
 mod http;
