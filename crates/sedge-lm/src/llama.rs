@@ -437,3 +437,6 @@ impl<'a> Disjoint<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), length) }
     }
 }
+
+#[cfg(test)]
+mod tests;
