@@ -80,6 +80,9 @@ pub enum CallError {
         /// How many wait.
         waiting: u32,
     },
+    /// Every reserved instance is taken: components of many parts take several places each.
+    #[error("every reserved instance is in use; try later or elsewhere")]
+    PoolFull,
     /// The node stops.
     #[error("the node is stopping")]
     Stopping,
@@ -98,7 +101,7 @@ impl CallError {
             }
             Self::BadRequest => ErrorKind::Invalid,
             Self::NotHttp => ErrorKind::Unsupported,
-            Self::Busy { .. } | Self::Stopping => ErrorKind::Unavailable,
+            Self::Busy { .. } | Self::PoolFull | Self::Stopping => ErrorKind::Unavailable,
         }
     }
 
@@ -116,7 +119,8 @@ impl CallError {
             | Self::Http { .. }
             | Self::BadRequest
             | Self::NotHttp
-            | Self::Busy { .. } => Status::Error,
+            | Self::Busy { .. }
+            | Self::PoolFull => Status::Error,
         }
     }
 
@@ -133,6 +137,7 @@ impl CallError {
             Self::BadRequest => "bad_request",
             Self::NotHttp => "not_http",
             Self::Busy { .. } => "busy",
+            Self::PoolFull => "pool_full",
             Self::Stopping => "stopping",
         }
     }
@@ -224,7 +229,7 @@ pub(crate) fn explain<T: Guarded>(
         return CallError::OutOfFuel { limit: limits.fuel };
     }
     if err.is::<PoolConcurrencyLimitError>() {
-        return CallError::Busy { running: 0, waiting: 0 };
+        return CallError::PoolFull;
     }
     // What a refused allocation turns into is the guest's affair: mostly a trap.
     if guard.was_refused_memory() {
