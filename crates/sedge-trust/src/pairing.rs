@@ -322,6 +322,43 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_flipped_bit_of_a_message_or_tag_never_pairs(
+            place in 0..MESSAGE_BYTES + TAG_BYTES,
+            bit in 0_u8..8,
+        ) {
+            let (inviter, from_inviter) = Exchange::start(Side::Inviter, &code(1), parties());
+            let (joiner, mut from_joiner) = Exchange::start(Side::Joiner, &code(1), parties());
+            if place < MESSAGE_BYTES {
+                from_joiner[place] ^= 1 << bit;
+            }
+            let Ok((inviter, inviter_tag)) = inviter.answer(&from_joiner) else { return Ok(()) };
+            let (joiner, mut joiner_tag) = joiner.answer(&from_inviter).unwrap();
+            if let Some(at) = place.checked_sub(MESSAGE_BYTES) {
+                joiner_tag[at] ^= 1 << bit;
+            } else {
+                prop_assert_eq!(joiner.confirm(&inviter_tag).unwrap_err(), PairError::WrongCode);
+            }
+            prop_assert_eq!(inviter.confirm(&joiner_tag).unwrap_err(), PairError::WrongCode);
+        }
+
+        #[test]
+        fn a_flipped_bit_of_a_sealed_text_is_refused(
+            place in any::<prop::sample::Index>(),
+            bit in 0_u8..8,
+        ) {
+            let (inviter, joiner) = pair([&code(1), &code(1)], parties(), parties());
+            let (mut inviter, mut joiner) = (inviter.unwrap(), joiner.unwrap());
+            let honest = joiner.seal(b"registration").unwrap();
+            let mut altered = honest.clone();
+            let Sealed { ciphertext, iv, tag } = &mut altered;
+            let mut bytes: Vec<_> = ciphertext.iter_mut().chain(iv).chain(tag).collect();
+            let at = place.index(bytes.len());
+            *bytes[at] ^= 1 << bit;
+            prop_assert_eq!(inviter.open(&altered), Err(PairError::NotSealedHere));
+            prop_assert_eq!(inviter.open(&honest).unwrap(), b"registration");
+        }
+
+        #[test]
         fn garbage_never_pairs(message in prop::collection::vec(any::<u8>(), 0..40)) {
             let (inviter, _) = Exchange::start(Side::Inviter, &code(1), parties());
             if let Ok((confirming, _)) = inviter.answer(&message) {

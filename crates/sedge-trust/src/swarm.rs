@@ -267,6 +267,8 @@ pub fn verify_membership(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -316,5 +318,28 @@ mod tests {
         assert!(Owner::load(home.path()).unwrap().is_none());
         let first = Owner::load_or_create(home.path()).unwrap();
         assert_eq!(Owner::load(home.path()).unwrap().unwrap().public_key(), first.public_key());
+    }
+
+    proptest! {
+        #[test]
+        fn a_flipped_bit_is_refused_or_says_the_same(
+            at in any::<prop::sample::Index>(),
+            bit in 0_u8..8,
+        ) {
+            let owner = Owner::from_seed(&[1; 32]);
+            let honest = owner.admit(member(&owner)).unwrap();
+            let mut bytes = serde_json::to_vec(&honest).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let Ok(read) = serde_json::from_slice::<Membership>(&bytes) else { return Ok(()) };
+            // An id in capital letters is the same id.
+            let holds = verify_membership(&read, &owner.public_key(), NOW).is_ok();
+            prop_assert_eq!(holds, read == honest, "byte {}, bit {}", at, bit);
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+            prop_assert!(serde_json::from_slice::<Membership>(&bytes).is_err());
+        }
     }
 }

@@ -113,6 +113,7 @@ impl Registration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use sha2::{Digest as _, Sha256};
 
     use super::*;
@@ -159,5 +160,24 @@ mod tests {
         let mut short = json;
         short["signature"].as_array_mut().unwrap().pop();
         assert!(serde_json::from_value::<Registration>(short).is_err());
+    }
+    proptest! {
+        #[test]
+        fn a_flipped_bit_of_what_is_signed_is_refused(
+            at in any::<prop::sample::Index>(),
+            bit in 0_u8..8,
+        ) {
+            let mut bytes = serde_json::to_vec(&registration()).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let Ok(read) = serde_json::from_slice::<Registration>(&bytes) else { return Ok(()) };
+            let unsigned = Registration { last_heartbeat: read.last_heartbeat, ..registration() };
+            prop_assert_eq!(read.verify().is_ok(), read == unsigned, "byte {}, bit {}", at, bit);
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+            prop_assert!(serde_json::from_slice::<Registration>(&bytes).is_err());
+        }
     }
 }
