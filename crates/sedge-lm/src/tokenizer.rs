@@ -11,7 +11,7 @@ use crate::engine::OpenError;
 use crate::gguf::{Gguf, Value};
 
 /// The longest text that is turned into tokens at once, in bytes.
-pub const MAX_TEXT: usize = 4 << 20;
+pub(crate) const MAX_TEXT: usize = 4 << 20;
 
 /// The type numbers of `tokenizer.ggml.token_type`.
 const CONTROL: i64 = 3;
@@ -52,6 +52,8 @@ pub struct Tokenizer {
     /// Where each piece ends.
     ends: Vec<u32>,
     specials: BTreeMap<String, u32>,
+    /// The ids of the control tokens, in order.
+    control: Vec<u32>,
     stops: Vec<u32>,
     begin: Option<u32>,
     eos: u32,
@@ -83,13 +85,16 @@ impl Tokenizer {
         id("unknown", 0)?;
         let spell = Speller::new(family);
         let (mut spelled, mut ends) = (Vec::new(), Vec::with_capacity(tokens.len()));
-        let (mut specials, mut stops) = (BTreeMap::new(), vec![eos]);
+        let (mut specials, mut control, mut stops) = (BTreeMap::new(), Vec::new(), vec![eos]);
         for (at, token) in tokens.iter().enumerate() {
             let Value::Text(text) = token else { return Err(wrong("a token is not a text")) };
             let kind = match kinds.get(at) {
                 Some(Value::Signed(kind)) => *kind,
                 _ => 1,
             };
+            if kind == CONTROL {
+                control.push(at as u32);
+            }
             if matches!(kind, CONTROL | USER_DEFINED) && !text.is_empty() {
                 specials.insert(text.clone(), at as u32);
                 spelled.extend_from_slice(text.as_bytes());
@@ -115,7 +120,8 @@ impl Tokenizer {
         };
         let inner = shimmytok::Tokenizer::from_bytes(gguf.bytes())
             .map_err(|err| wrong(&err.to_string()))?;
-        Ok(Self { inner, spelled, ends, specials, stops, begin: adds_begin.then_some(bos), eos })
+        let begin = adds_begin.then_some(bos);
+        Ok(Self { inner, spelled, ends, specials, control, stops, begin, eos })
     }
 
     /// Returns the tokens of a text, in which nothing is special.
@@ -132,7 +138,8 @@ impl Tokenizer {
         // SentencePiece vocabularies begin every text with a space of their own.
         let same = spelled == text.as_bytes()
             || spelled.strip_prefix(b" ").is_some_and(|it| it == text.as_bytes());
-        if same { Ok(tokens) } else { Err(EncodeError::Unspeakable) }
+        let plain = tokens.iter().all(|it| self.control.binary_search(it).is_err());
+        if same && plain { Ok(tokens) } else { Err(EncodeError::Unspeakable) }
     }
 
     /// Returns the bytes that a token stands for, which need not be whole characters; nothing for a
