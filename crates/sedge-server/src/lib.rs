@@ -19,7 +19,6 @@
 //! ```
 
 mod access;
-mod fn_door;
 mod health;
 mod openai;
 mod refusal;

@@ -23,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::routes::Door;
 use crate::server::Shared;
 
-pub(crate) use error::{Error, refuse};
+pub(crate) use error::refuse;
 pub use error::{ErrorBody, ErrorRecord};
 pub use functions::{OPTIONS_HEADER, USAGE_HEADER};
 pub use pairing::{InviteAsk, JoinAsk};

@@ -45,7 +45,7 @@ pub(super) async fn export_all(
     file(receipts)
 }
 
-/// `GET /receipts/{id}`: by its id, its task's id, or `last`.
+/// `GET /receipts/{id}`: by its id or the beginning of it, its task's id, or `last`.
 pub(super) async fn show(
     State(shared): State<Shared>,
     Path(id): Path<String>,
@@ -75,32 +75,36 @@ async fn newest(shared: &Shared, count: Count, usual: usize) -> Result<Vec<Recei
     shared.node.ledger().list(limit).await.map_err(|err| unreadable(err.kind(), &err))
 }
 
-async fn one(shared: &Shared, id: &str) -> Result<Receipt, Error> {
+/// Finds a receipt by what a person calls it.
+async fn one(shared: &Shared, name: &str) -> Result<Receipt, Error> {
     let ledger = shared.node.ledger();
-    let found = if id == "last" {
+    let found = if name == "last" {
         ledger.last().await
-    } else if let Ok(id) = id.parse() {
+    } else if let Ok(id) = name.parse() {
         ledger.get(&id).await
-    } else if let Ok(task) = id.parse() {
-        ledger.of_task(&task).await
+    } else if let Ok(task) = name.parse() {
+        match ledger.of_task(&task).await {
+            Ok(None) => ledger.find(name).await.map(only),
+            found => found,
+        }
     } else {
-        return Err(invalid(
-            "invalid_receipt_id",
-            "a receipt is named by its id, its task or `last`",
-        ));
+        let message = "a receipt is named by its id, the beginning of its id, its task or `last`";
+        return Err(invalid("invalid_receipt_id", message));
     };
     match found {
         Ok(Some(receipt)) => Ok(receipt),
         Ok(None) => {
-            let failure = Failure::new(
-                ErrorKind::NotFound,
-                "unknown_receipt",
-                "no such receipt is kept here",
-            );
-            Err(failure.into())
+            let message = "no such receipt is kept here";
+            Err(Failure::new(ErrorKind::NotFound, "unknown_receipt", message).into())
         }
         Err(err) => Err(unreadable(err.kind(), &err)),
     }
+}
+
+/// Returns the receipt that a beginning stands for, if it stands for one alone.
+fn only(mut receipts: Vec<Receipt>) -> Option<Receipt> {
+    let first = receipts.pop();
+    first.filter(|_| receipts.is_empty())
 }
 
 fn file(receipts: Vec<Receipt>) -> Result<Response, Error> {

@@ -3,6 +3,7 @@
 mod engine;
 mod nodes;
 mod proofs;
+mod transport;
 
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ impl Bench {
         let mut figures = Vec::new();
         figures.extend(proofs::measure()?);
         figures.extend(engine::measure(self.rounds)?);
+        figures.extend(transport::measure(self.rounds)?);
         figures.extend(nodes::measure(self.rounds, !self.no_model, settings, *ui)?);
         let record = json!({ "machine": machine, "build": build, "figures": figures });
         ui.result(&record, || {

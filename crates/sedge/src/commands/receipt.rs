@@ -30,7 +30,7 @@ enum Verb {
     },
     /// Show one whole
     Show {
-        /// Its id, its task's id, or `last`
+        /// Its id or the beginning of it, its task's id, or `last`
         #[arg(value_name = "RECEIPT", default_value = "last")]
         id: String,
     },

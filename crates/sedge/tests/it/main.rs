@@ -1,5 +1,7 @@
 //! The program as people and programs use it: real processes on loopback.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+
 mod cli;
 mod crash;
 mod identity;

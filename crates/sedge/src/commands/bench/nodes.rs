@@ -14,7 +14,7 @@ use super::engine::UPPER;
 use super::{Figure, percentiles};
 use crate::api::Api;
 use crate::commands::chat;
-use crate::commands::demo::{Stage, join_all};
+use crate::commands::demo::{Stage, join_all, offering};
 use crate::failed::Failed;
 use crate::settings::Settings;
 use crate::ui::{Ui, spoken};
@@ -57,14 +57,17 @@ pub(super) fn measure(
     if let Some(failure) = deployed.iter().find_map(|it| it.failure.as_ref()) {
         return Err(Failed::new(failure.kind, failure.to_string()));
     }
+    stage.until_all_see("the component", |api| Ok(offering(api, "upper")? == 2))?;
     figures.push(calls(one, "call through the API, here", "one", rounds)?);
     let mut remote = calls(one, "call through the API, other process", "two", rounds)?;
     let nodes: Vec<NodeView> = one.get("nodes")?;
     if let Some(rtt) = nodes.iter().find(|it| it.name == "two").and_then(|it| it.rtt_us) {
-        remote = remote.beside(format!("bare round trip of the connection {}", spoken(Duration::from_micros(rtt))));
+        remote = remote.beside(format!("round trip of the same connection {}", spoken(Duration::from_micros(rtt))));
     }
     figures.push(remote);
     if with_model {
+        let model = sedge_gateway::DEFAULT_CHAT;
+        stage.until_all_see("the model", |api| Ok(offering(api, model)? == 1))?;
         figures.extend(tokens(one)?);
     }
     stage.stop()?;

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use sedge_base::ErrorKind;
-use sedge_node::NodeView;
 use tokio::time::Instant;
 
 use super::SOON;
@@ -84,17 +83,18 @@ impl Stage {
         &self.actors
     }
 
-    /// Waits until every node tells of its peers what `holds` wants to hear.
+    /// Waits until `holds` is true as every node sees it.
     pub(crate) fn until_all_see(
         &self,
         what: &str,
-        holds: impl Fn(&[NodeView]) -> bool,
+        holds: impl Fn(&Api) -> Result<bool, Failed>,
     ) -> Result<(), Failed> {
         let until = Instant::now() + SOON;
         for actor in &self.actors {
-            while !holds(&actor.api.get::<Vec<NodeView>>("nodes")?) {
+            while !holds(&actor.api)? {
                 if Instant::now() >= until {
-                    let message = format!("{} did not see {what} within {} s", actor.name, SOON.as_secs());
+                    let waited = SOON.as_secs();
+                    let message = format!("{} did not see {what} within {waited} s", actor.name);
                     return Err(Failed::new(ErrorKind::Timeout, message));
                 }
                 thread::sleep(LOOK);

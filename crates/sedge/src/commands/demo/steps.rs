@@ -5,13 +5,13 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use sedge_base::{ErrorKind, NodeId};
-use sedge_node::{DeployOptions, Deployed, Invitation, Joined, NodeView, Presence, Routed};
+use sedge_node::{DeployOptions, Deployed, Invitation, Joined, NodeView, Offer, Presence, Routed};
 use sedge_server::{InviteAsk, JoinAsk};
 use sedge_trust::{Receipt, Status};
 use serde_json::{Value, json};
 
 use super::stage::{Actor, Stage};
-use crate::api::Raw;
+use crate::api::{Api, Raw};
 use crate::commands::call::Told;
 use crate::commands::chat::{self, Heard};
 use crate::failed::Failed;
@@ -63,8 +63,10 @@ pub(crate) fn pair(stage: &Stage) -> Result<String, Failed> {
             "{name} joined with `{}` by {} in {} ms\n", invitation.code, joined.way, joined.took_ms
         ));
     }
-    stage.until_all_see("all others online", |nodes| {
-        nodes.len() == stage.actors().len() && nodes.iter().all(|it| it.status == Presence::Online)
+    stage.until_all_see("all others online", |api| {
+        let nodes: Vec<NodeView> = api.get("nodes")?;
+        let online = nodes.iter().filter(|it| it.status == Presence::Online).count();
+        Ok(online == stage.actors().len())
     })?;
     says.push_str("all list each other");
     Ok(says)
@@ -85,10 +87,16 @@ pub(super) fn deploy(stage: &Stage) -> Result<String, Failed> {
         check(content, format!("{} has other bytes", it.node_name))?;
         says.push_str(&format!("{} ok in {} ms  ", it.node_name, it.took_ms));
     }
-    stage.until_all_see("the component on every node", |nodes| {
-        nodes.iter().all(|it| it.capabilities >= 1)
+    stage.until_all_see("the component on every node", |api| {
+        Ok(offering(api, FUNCTION)? == stage.actors().len())
     })?;
     Ok(says)
+}
+
+/// Returns how many nodes offer a capability, as one of them knows.
+pub(crate) fn offering(api: &Api, name: &str) -> Result<usize, Failed> {
+    let offers: Vec<Offer> = api.get("capabilities")?;
+    Ok(offers.iter().filter(|it| it.descriptor.name.as_str() == name).count())
 }
 
 pub(super) fn call_remote(stage: &Stage) -> Result<String, Failed> {
@@ -118,6 +126,7 @@ fn call(actor: &Actor, on: Option<&str>, input: &str, expected: &str) -> Result<
 
 /// The OpenAI door of a node without a model; the answer streams from the node that has one.
 pub(super) fn ask(stage: &Stage, ui: Ui) -> Result<String, Failed> {
+    stage.until_all_see("the model", |api| Ok(offering(api, MODEL)? == 1))?;
     let body = json!({
         "model": MODEL,
         "messages": [{ "role": "user", "content": QUESTION }],
