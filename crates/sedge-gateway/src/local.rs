@@ -1,11 +1,21 @@
 //! The engine inside: models that run on this machine's own processor.
 
+mod chat;
+mod embed;
+
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use sedge_capability::{Capability, Descriptor, Failure, Kind, NameError};
+use sedge_base::ErrorKind;
+use sedge_capability::{Budgets, Capability, Descriptor, Failure, Idempotence, Kind, NameError};
 use sedge_lm::GgufError;
+use sedge_trust::Rung;
+use serde_json::Value;
+use tracing::warn;
 
+use crate::catalog::Facts;
 use crate::config::GatewayConfig;
 use crate::models::Installed;
 use crate::worker::Settings;
@@ -23,7 +33,10 @@ pub(crate) trait Local: Capability {
 type Open = fn(&Installed, &GatewayConfig, Settings) -> Result<Arc<dyn Local>, OpenError>;
 
 /// The engines, by what their models are for: one line for each.
-const ENGINES: &[(Kind, Open)] = &[];
+const ENGINES: &[(Kind, Open)] = &[
+    (Kind::Chat, chat::open), //
+    (Kind::Embedding, embed::open),
+];
 
 /// Opens an installed model with the engine for its kind.
 pub(crate) fn open(
@@ -96,8 +109,54 @@ impl Described {
     }
 }
 
-/// Returns how many threads a model computes with when the config does not say: one less than the
+/// What one kind of model says of itself beyond its figures.
+struct Says {
+    kind: Kind,
+    summary: String,
+    input: Value,
+    output: Value,
+    /// The longest conversation or text here, in tokens.
+    context: u32,
+    limits: Budgets,
+}
+
+/// Describes an installed model.
+fn describe(installed: &Installed, facts: &Facts, says: Says) -> Result<Described, OpenError> {
+    let Says { kind, summary, input, output, context, limits } = says;
+    let name = installed.id.parse();
+    let labels = [
+        ("model.family", facts.family.clone()),
+        ("model.quantisation", facts.quantisation.clone()),
+        ("model.parameters", facts.parameters.to_string()),
+        ("model.context", context.to_string()),
+    ];
+    Ok(Described::new(Descriptor {
+        name: name.map_err(|source| OpenError::Name { id: installed.id.clone(), source })?,
+        kind,
+        summary,
+        input,
+        output,
+        labels: labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect(),
+        limits,
+        idempotence: Idempotence::Idempotent,
+        rung: Rung::Attested,
+        content: Some(installed.content),
+    }))
+}
+
+/// Returns how many threads a model computes with: as the config says, or one less than the
 /// machine has, so that the node itself stays awake.
-fn threads_of_machine() -> usize {
-    std::thread::available_parallelism().map_or(1, |it| it.get().saturating_sub(1).max(1))
+fn threads(config: &GatewayConfig) -> NonZeroUsize {
+    let configured = config.threads.and_then(|it| NonZeroUsize::try_from(it).ok());
+    configured.unwrap_or_else(|| {
+        let all = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        NonZeroUsize::new(all - 1).unwrap_or(NonZeroUsize::MIN)
+    })
+}
+
+/// Logs why a model was not loaded; strangers are told no paths of this machine.
+fn not_loaded(model: &str, kind: ErrorKind, cause: &(dyn Error + 'static)) -> Failure {
+    warn!(target: "sedge::events::model_unusable", model, error = cause);
+    let text = format!("`{model}` cannot be loaded; the log of its node says why");
+    Failure::new(kind, "model_unusable", text)
 }

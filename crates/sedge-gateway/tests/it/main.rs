@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+mod asking;
 mod fetch;
+mod local;
 mod real;
 mod server;
