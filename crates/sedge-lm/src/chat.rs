@@ -429,3 +429,6 @@ impl Answer<'_> {
 fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ impl Shaper {
             }
         }
         let info = TokRxInfo::new(count, tokenizer.eos());
-        let trie = TokTrie::from(&info, &words).with_eos_tokens(tokenizer.ends());
+        let trie = TokTrie::from(&info, &words).with_eos_tokens(tokenizer.stops());
         let env: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
         let mut factory = ParserFactory::new_simple(&env)
             .map_err(|err| ConstrainError::Vocabulary { reason: err.to_string() })?;

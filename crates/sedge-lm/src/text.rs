@@ -125,6 +125,6 @@ mod tests {
 
     #[test]
     fn the_first_of_several_stops_wins() {
-        check(&["xyz", "y"], &[b"wxyz"], &["wx", ""], Flow::Stopped);
+        check(&["y", "xyz"], &[b"wxyz"], &["w", ""], Flow::Stopped);
     }
 }

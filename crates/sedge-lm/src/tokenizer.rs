@@ -167,7 +167,7 @@ impl Tokenizer {
     }
 
     /// Returns every token with which the model ends an answer.
-    pub fn ends(&self) -> &[u32] {
+    pub fn stops(&self) -> &[u32] {
         &self.stops
     }
 
