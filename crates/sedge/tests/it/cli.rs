@@ -57,7 +57,7 @@ fn no_node() {
         &machine,
         &["status", "--json"],
         expect![[r#"
-            {"error":{"code":null,"hint":"start one with `sedge up`","kind":"unavailable","message":"no node is running in DIR/home","ways":[]}}
+            {"error":{"kind":"unavailable","code":null,"message":"no node is running in DIR/home","hint":"start one with `sedge up`","ways":[]}}
             error: no node is running in DIR/home
             hint: start one with `sedge up`
             exit 10
