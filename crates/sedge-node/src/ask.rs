@@ -8,7 +8,9 @@ use sedge_base::{ErrorKind, NodeId, TaskId};
 use sedge_capability::{
     Budgets, Capability, Descriptor, End, Event, Failure, Outcome, Task, Usage,
 };
-use sedge_routing::{Candidate, Decision, Load, Request, Strategy, decide};
+use sedge_routing::{
+    Candidate, Decision, Load, Reason, Rejected, Request, Strategy, decide,
+};
 use sedge_trust::receipt::Status;
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +71,7 @@ impl Node {
             let Some(winner) = decision.winner else {
                 return Err(last.unwrap_or_else(|| nobody(&ask, &decision)));
             };
-            match self.start(winner, task.clone(), &candidates).await {
+            match self.start_on(winner, task.clone(), &candidates).await {
                 Ok(outcome) => {
                     let outcome = self.watch(outcome, time + DISTANCE, place);
                     let node_name = self.members.name_of(&winner);
@@ -93,7 +95,9 @@ impl Node {
             let (offers, gauges, running, limit) = match (&known.advert, here) {
                 (_, true) => {
                     let advert = self.advert();
-                    (advert.offers, advert.gauges, advert.running, advert.limit)
+                    // The task at hand has its place already and is not in its own way.
+                    let running = advert.running.saturating_sub(1);
+                    (advert.offers, advert.gauges, running, advert.limit)
                 }
                 (Some(it), false) => (it.offers.clone(), it.gauges, it.running, it.limit),
                 (None, false) => continue,
@@ -125,11 +129,10 @@ impl Node {
 
     fn decide(&self, ask: &Ask, pinned: Option<NodeId>, offerings: &[Offering]) -> Decision {
         let request = Request {
-            capability: ask.capability.clone(),
             kind: ask.kind,
             pinned,
             input_bytes: ask.input.len() as u64,
-            ..Request::default()
+            ..Request::new(ask.capability.clone())
         };
         let candidates: Vec<_> = offerings.iter().map(|it| it.candidate.clone()).collect();
         decide(&request, &candidates, Strategy::default(), 0)
@@ -161,7 +164,7 @@ impl Node {
     }
 
     /// Starts a task on a node that was picked.
-    async fn start(
+    async fn start_on(
         self: &Arc<Self>,
         node: NodeId,
         task: Task,
@@ -267,7 +270,9 @@ fn millis(time: Duration) -> u64 {
 /// Why nobody runs it, from the decision.
 fn nobody(ask: &Ask, decision: &Decision) -> Failure {
     let name = &ask.capability;
-    if decision.rejected.is_empty() {
+    let others = |it: &&Rejected| it.reason != Reason::NotPinned;
+    let rejected: Vec<_> = decision.rejected.iter().filter(others).collect();
+    if rejected.is_empty() {
         let text = match &ask.on {
             Some(on) => format!("node `{on}` does not offer `{name}`"),
             None => format!("no node of this swarm offers `{name}`"),
@@ -275,7 +280,7 @@ fn nobody(ask: &Ask, decision: &Decision) -> Failure {
         return Failure::new(ErrorKind::NotFound, "unknown_capability", text);
     }
     let reasons: Vec<_> =
-        decision.rejected.iter().map(|it| format!("{}: {}", it.name, it.reason)).collect();
+        rejected.iter().map(|it| format!("{}: {}", it.name, it.reason)).collect();
     let text = format!("nobody can run `{name}` now: {}", reasons.join("; "));
     Failure::new(ErrorKind::Unavailable, "no_candidate", text)
 }

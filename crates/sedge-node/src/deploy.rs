@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use sedge_base::{ContentId, ErrorKind, NodeId};
-use sedge_capability::{Failure, Handle, Name};
-use sedge_functions::Deployment;
+use sedge_capability::{Failure, Handle, Idempotence, Kind, Name};
+use sedge_functions::{DeployError, Deployment};
 use sedge_net::{FrameReader, FrameWriter};
 use tokio::time::Instant;
 
-use crate::node::{Node, internal};
+use crate::node::{Node, internal, with_source};
 use crate::remote::OPEN_WITHIN;
 use crate::view::{Deploy, DeployOptions, Deployed, Target};
 use crate::wire::{self, DeployHead, Request, WireError};
@@ -67,7 +67,8 @@ impl Node {
         expect: Option<ContentId>,
         options: DeployOptions,
     ) -> Result<ContentId, Failure> {
-        if self.registry.get(&name).is_some() && self.functions.get(&name).is_none() {
+        let taken = self.registry.get(&name).map(|it| it.handle().descriptor().kind);
+        if taken.is_some_and(|it| it != Kind::Function) {
             let text = format!("`{name}` is the name of a model here; choose another");
             return Err(Failure::new(ErrorKind::Conflict, "name_taken", text));
         }
@@ -81,7 +82,7 @@ impl Node {
             .functions
             .deploy(deployment(name, wasm.clone(), expect, options))
             .await
-            .map_err(Failure::from)?;
+            .map_err(refused)?;
         let content = stored.content;
         self.store.blobs().put(wasm.into(), Some(content)).await.map_err(internal)?;
         self.store.deployments().put(stored).await.map_err(internal)?;
@@ -148,7 +149,7 @@ impl Node {
                     .functions
                     .deploy(deployment(name, wasm.into(), Some(stored.content), options))
                     .await
-                    .map_err(Failure::from)?;
+                    .map_err(refused)?;
                 self.registry.offer(function as Handle, self.config.node.max_tasks.get())
             };
             if let Err(failure) = again.await {
@@ -166,5 +167,12 @@ fn deployment(
     options: DeployOptions,
 ) -> Deployment {
     let DeployOptions { limits, env, args, idempotent } = options;
-    Deployment { name, wasm, expect, limits, env, args, idempotent }
+    let idempotence = if idempotent { Idempotence::Idempotent } else { Idempotence::Once };
+    let usual = Deployment::new(name, wasm);
+    Deployment { expect, limits, env, args, idempotence, ..usual }
+}
+
+/// Turns what the functions' side says into what a caller sees.
+fn refused(error: DeployError) -> Failure {
+    Failure::new(error.kind(), error.code(), with_source(&error))
 }

@@ -21,20 +21,22 @@ pub struct Gauges {
 
 /// Reads the machine's figures.
 #[derive(Debug)]
-pub(crate) struct Meter(Mutex<System>);
+pub(crate) struct Meter(Mutex<Option<System>>);
 
 impl Meter {
     pub(crate) fn new() -> Self {
         let what = RefreshKind::nothing()
-            .with_cpu(CpuRefreshKind::nothing().with_cpu_usage())
+            .with_cpu(CpuRefreshKind::nothing().with_usage())
             .with_memory(MemoryRefreshKind::nothing().with_ram());
-        Self(Mutex::new(System::new_with_specifics(what)))
+        // A system that tells nothing leaves every figure at zero.
+        Self(Mutex::new(System::new_with_specifics(what).ok()))
     }
 
     /// Measures now. The busy share covers the time since the last call; the first one after the
     /// start says 0.
     pub(crate) fn read(&self) -> Gauges {
         let mut system = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(system) = system.as_mut() else { return Gauges::default() };
         system.refresh_cpu_usage();
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         let resident = sysinfo::get_current_pid().ok().and_then(|pid| {

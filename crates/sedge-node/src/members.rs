@@ -129,6 +129,7 @@ impl Members {
             })?;
         }
         let mut changed = Vec::new();
+        let mut room = MAX_MEMBERS.saturating_sub(state.list.len());
         for listed in roster.members {
             let id = listed.membership.member.node_id;
             match state.list.get_mut(&id) {
@@ -143,7 +144,8 @@ impl Members {
                         changed.push(Listed { membership, addresses: known.addresses.clone() });
                     }
                 }
-                None if state.list.len() < MAX_MEMBERS => {
+                None if room > 0 => {
+                    room -= 1;
                     changed.push(listed.clone());
                     state.list.insert(id, Known::new(listed));
                 }

@@ -73,7 +73,7 @@ impl Mesh {
         let scope = node.scope.child();
         let transport = Arc::clone(&quic) as Arc<dyn Transport>;
         let (pool, mut served) =
-            Pool::new(Arc::clone(&transport), PoolOptions::default(), &scope);
+            Pool::new(Arc::clone(&transport), pool_options(node.id()), &scope);
         let open = Arc::new(Open { quic, pool: pool.clone(), lan_fault, scope: scope.clone() });
 
         let (accepting, adopting) = (Arc::clone(node), pool.clone());
@@ -191,7 +191,13 @@ impl Mesh {
         if let Some(open) = self.set(None) {
             open.quic.close(within).await;
             open.scope.stop();
-            info!(target: "sedge::events::mesh_closed");
+            info!(target: "sedge::events::mesh_closed", "the mesh is closed");
         }
     }
+}
+
+/// Nodes that look for the same peer do not knock in step.
+fn pool_options(me: NodeId) -> PoolOptions {
+    let seed = me.as_bytes().first_chunk().map_or(0, |it| u64::from_le_bytes(*it));
+    PoolOptions { seed, ..PoolOptions::default() }
 }

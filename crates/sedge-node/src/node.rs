@@ -254,7 +254,6 @@ impl Node {
     /// A [`Failure`] when the store could not forget it.
     pub async fn undeploy(&self, name: &Name) -> Result<bool, Failure> {
         let stored = self.store.deployments().remove(name.as_str()).await.map_err(internal)?;
-        self.functions.undeploy(name);
         Ok(self.registry.withdraw(name) || stored)
     }
 }
@@ -266,4 +265,16 @@ fn micros(time: Duration) -> u64 {
 /// Turns a fault of the store into what a caller sees.
 pub(crate) fn internal(error: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorKind::Internal, "store_failed", format!("the node's store failed: {error}"))
+}
+
+/// Writes an error with what is behind it, such as what the operating system said.
+pub(crate) fn with_source(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
 }

@@ -128,7 +128,7 @@ impl Node {
         let ledger = Arc::new(ledger);
 
         let cache = home.path().join("cache");
-        let functions = Runtime::new(config.functions.clone(), cache, &scope)
+        let functions = Runtime::new(config.functions.clone(), &cache, &scope)
             .map_err(StartError::Functions)?;
         let models = options.models.unwrap_or_else(|| home.path().join("models"));
         let gateway = Gateway::new(config.gateway.clone(), models, &scope)

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{EXCHANGE_WITHIN, exchange};
 use crate::mesh::Open;
-use crate::node::Node;
+use crate::node::{Node, with_source};
 use crate::view::{Joined, WayFailed};
 
 /// How long each way may take to find the inviter and connect to it.
@@ -193,16 +193,4 @@ async fn by_address(open: &Arc<Open>, nameplate: Nameplate, at: &str) -> Result<
 
 async fn dial(open: &Arc<Open>, peer: &PeerAddr) -> Result<Conn, String> {
     open.quic.dial(peer, Protocol::Pair, FIND_WITHIN).await.map_err(|it| it.to_string())
-}
-
-/// Writes an error with what is behind it, such as what the operating system said.
-fn with_source(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

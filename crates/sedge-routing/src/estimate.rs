@@ -1,0 +1,105 @@
+//! How long a candidate would take to answer.
+
+use std::time::Duration;
+
+use sedge_base::ByteSize;
+use sedge_capability::Kind;
+use serde::{Deserialize, Serialize};
+
+use crate::request::{Candidate, Request};
+
+/// A way there and back that nobody measured yet.
+const UNKNOWN_RTT: Duration = Duration::from_millis(50);
+
+/// Bytes that a link carries per microsecond: 100 Mbit/s, the slowest usual home network.
+const LINK_BYTES_PER_US: f64 = 12.5;
+
+/// Tokens of a usual answer.
+const ANSWER_TOKENS: f64 = 128.0;
+
+/// Speed of a model that has not answered yet, in tokens per second.
+const UNKNOWN_SPEED: f64 = 10.0;
+
+/// Work of a usual function or embedding on an idle machine.
+const SHORT_WORK_US: f64 = 5_000.0;
+
+/// Reading a model into memory.
+const LOAD_MODEL_US: f64 = 3_000_000.0;
+
+/// Compiling a module.
+const COMPILE_US: f64 = 50_000.0;
+
+/// Below this much free memory, making something ready pushes out something else.
+const SCARCE_MEMORY: ByteSize = ByteSize::from_mib(256);
+
+/// How much longer it takes then.
+const SCARCE_FACTOR: f64 = 4.0;
+
+/// The expected time to answer, by its parts, in microseconds.
+///
+/// - `work` = usual work ÷ (1 − CPU load, at most 0.9); for a chat model the usual work is 128
+///   tokens at its measured speed, or at 10 tokens per second before there is one.
+/// - `queue` = tasks of this capability that run or wait there × `work`.
+/// - `distance` = round trip (50 ms when unmeasured) + input ÷ 100 Mbit/s; zero on this machine.
+/// - `start` = 3 s for a model and 50 ms for a module that is not ready, four times that with less
+///   than 256 MiB of free memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Until the tasks before it are done.
+    pub queue_us: u64,
+    /// There and back.
+    pub distance_us: u64,
+    /// Until the module or model is ready.
+    pub start_us: u64,
+    /// The task itself.
+    pub work_us: u64,
+}
+
+impl Estimate {
+    pub(crate) fn of(request: &Request, candidate: &Candidate) -> Self {
+        let chat = request.kind == Some(Kind::Chat) || candidate.tokens_per_second.is_some();
+        let model = chat || request.kind == Some(Kind::Embedding);
+        let idle_work = if chat {
+            let measured = candidate.tokens_per_second.filter(|it| it.is_finite() && *it > 0.0);
+            ANSWER_TOKENS / measured.unwrap_or(UNKNOWN_SPEED) * 1e6
+        } else {
+            SHORT_WORK_US
+        };
+        let work = idle_work / (1.0 - busy(candidate));
+        let start = match (candidate.ready, model) {
+            (true, _) => 0.0,
+            (false, true) => LOAD_MODEL_US,
+            (false, false) => COMPILE_US,
+        };
+        let scarce = candidate.free_memory < SCARCE_MEMORY;
+        let distance = if candidate.here {
+            0.0
+        } else {
+            let rtt = candidate.rtt.unwrap_or(UNKNOWN_RTT).as_secs_f64() * 1e6;
+            rtt + request.input_bytes as f64 / LINK_BYTES_PER_US
+        };
+        Self {
+            queue_us: micros(f64::from(candidate.load.in_flight()) * work),
+            distance_us: micros(distance),
+            start_us: micros(if scarce { start * SCARCE_FACTOR } else { start }),
+            work_us: micros(work),
+        }
+    }
+
+    /// Returns the sum of the parts, in microseconds.
+    pub const fn total_us(&self) -> u64 {
+        let waits = self.queue_us.saturating_add(self.distance_us);
+        waits.saturating_add(self.start_us).saturating_add(self.work_us)
+    }
+}
+
+/// Returns the share of the processors that is taken, 0 to 0.9; 0 for a figure that is none.
+fn busy(candidate: &Candidate) -> f64 {
+    let percent = f64::from(candidate.cpu_percent);
+    if percent.is_finite() { (percent / 100.0).clamp(0.0, 0.9) } else { 0.0 }
+}
+
+/// Rounds to whole microseconds; stops at the largest number that JSON carries exactly.
+fn micros(value: f64) -> u64 {
+    value.round().clamp(0.0, 9_007_199_254_740_991.0) as u64
+}
