@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::engine::{Engine, EngineError, EngineOptions, ModelInfo, OpenError, SequenceId};
 use crate::gguf::{Gguf, GgufError};
 use crate::kernels::Chosen;
-use crate::maths::{self, Rotary};
+use crate::maths::{self, LANES, Rotary};
 use crate::pool::Pool;
 use crate::tiles::{Activations, Matrix, ROWS, floats};
 
@@ -68,8 +68,31 @@ struct Sequence {
 
 #[derive(Debug, Default)]
 struct Remembered {
+    /// Blocks of sixteen tokens: number `d` of head `h` of a block's token `k` lies at
+    /// `(h · head + d) · 16 + k`, so that sixteen scores come without a horizontal sum.
     keys: Vec<f32>,
+    /// One row per token.
     values: Vec<f32>,
+}
+
+impl Remembered {
+    /// Adds the keys and values of tokens from position `start` on.
+    fn extend(&mut self, start: usize, kv: usize, keys: &[f32], values: &[f32]) {
+        self.values.extend_from_slice(values);
+        let length = start + keys.len() / kv;
+        self.keys.resize(length.div_ceil(LANES) * LANES * kv, 0.0);
+        for (position, key) in (start..).zip(keys.chunks_exact(kv)) {
+            let block = &mut self.keys[position / LANES * LANES * kv..][..LANES * kv];
+            for (number, lanes) in key.iter().zip(block.chunks_exact_mut(LANES)) {
+                lanes[position % LANES] = *number;
+            }
+        }
+    }
+
+    fn truncate(&mut self, length: usize, kv: usize) {
+        self.keys.truncate(length.div_ceil(LANES) * LANES * kv);
+        self.values.truncate(length * kv);
+    }
 }
 
 fn wrong(what: impl Into<String>) -> OpenError {
@@ -215,8 +238,7 @@ impl Llama {
                 query.chunks_exact_mut(head).for_each(|it| rotary.turn(it, start + at));
                 key.chunks_exact_mut(head).for_each(|it| rotary.turn(it, start + at));
             }
-            remembered.keys.extend_from_slice(&keys);
-            remembered.values.extend_from_slice(&values);
+            remembered.extend(start, kv, &keys, &values);
             let attention = Attention { queries: &queries, remembered, start, shape: self.shape };
             let out = Disjoint::new(&mut mixed);
             pool.run(count * heads, 4, &|range| {
@@ -282,8 +304,7 @@ impl Engine for Llama {
             let kv = self.shape.kv_heads * self.shape.head;
             it.length = len;
             for layer in &mut it.layers {
-                layer.keys.truncate(len * kv);
-                layer.values.truncate(len * kv);
+                layer.truncate(len, kv);
             }
         }
     }
@@ -366,14 +387,14 @@ impl Attention<'_> {
         let seen = self.start + token + 1;
         let scale = 1.0 / (head as f32).sqrt();
         scores.clear();
-        for key in self.remembered.keys.chunks_exact(kv).take(seen) {
-            scores.push(maths::dot(query, &key[offset..offset + head]) * scale);
+        for block in self.remembered.keys.chunks_exact(LANES * kv).take(seen.div_ceil(LANES)) {
+            let mut sixteen = [0.0; LANES];
+            maths::scores(query, &block[offset * LANES..][..head * LANES], &mut sixteen);
+            scores.extend(sixteen.iter().map(|it| it * scale));
         }
+        scores.truncate(seen);
         maths::softmax(scores);
-        into.fill(0.0);
-        for (value, score) in self.remembered.values.chunks_exact(kv).zip(scores) {
-            maths::add_scaled(into, &value[offset..offset + head], *score);
-        }
+        maths::mix(&self.remembered.values[offset..], kv, scores, into);
     }
 }
 

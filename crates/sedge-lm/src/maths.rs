@@ -5,7 +5,7 @@
 //! function of a system library takes part.
 
 /// Lanes of a sum; the order of additions is fixed by this number, not by the processor.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// Compiles a function for wider registers too. The arithmetic stays the same: lanes are
 /// independent, and the compiler fuses and reorders nothing.
@@ -61,10 +61,38 @@ widened! {
 }
 
 widened! {
-    /// Adds `scale · from` to `into`.
-    fn add_scaled(into: &mut [f32], from: &[f32], scale: f32) {
-        for (into, from) in into.iter_mut().zip(from) {
-            *into += from * scale;
+    /// Multiplies one query with sixteen keys: `keys[d · 16 + k]` is number `d` of key `k`.
+    fn scores(query: &[f32], keys: &[f32], into: &mut [f32; LANES]) {
+        let mut lanes = [0.0; LANES];
+        for (number, keys) in query.iter().zip(keys.chunks_exact(LANES)) {
+            for lane in 0..LANES {
+                lanes[lane] += number * keys[lane];
+            }
+        }
+        *into = lanes;
+    }
+}
+
+widened! {
+    /// Adds up rows of `stride` numbers by their shares: `into` is the sum of `share · row`, from
+    /// the beginning of each row.
+    fn mix(rows: &[f32], stride: usize, shares: &[f32], into: &mut [f32]) {
+        for (at, into) in into.chunks_mut(LANES).enumerate() {
+            let mut lanes = [0.0; LANES];
+            let width = into.len();
+            for (share, row) in shares.iter().zip(rows.chunks(stride)) {
+                let row = &row[at * LANES..][..width];
+                if let Ok(row) = <&[f32; LANES]>::try_from(row) {
+                    for lane in 0..LANES {
+                        lanes[lane] += share * row[lane];
+                    }
+                } else {
+                    for (lane, number) in lanes.iter_mut().zip(row) {
+                        *lane += share * number;
+                    }
+                }
+            }
+            into.copy_from_slice(&lanes[..width]);
         }
     }
 }
