@@ -9,6 +9,7 @@ use sedge_gateway::{
     DEFAULT_CHAT, DEFAULT_EMBEDDING, EmbedOutput, Gateway, GatewayConfig, GatewaySection,
     Installed, Models, SourceSettings,
 };
+use sedge_trust::Status;
 use serde_json::json;
 
 use crate::asking::{ask, refusal, task};
@@ -77,6 +78,24 @@ async fn row_140_a_small_model_inside_answers_without_a_network() {
     assert!(pieces.concat().contains("Paris"), "{pieces:?}");
     assert!(end.usage.completion_tokens.is_some_and(|it| it > 1));
     assert_eq!(handle.descriptor().labels["loaded"], "true");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_off_frees_the_model() {
+    let handle = offline(DEFAULT_CHAT, Kind::Chat);
+    let ask_for = |text: &str| json!({ "messages": [{ "role": "user", "content": text }] });
+    // Both would write on for minutes: nothing says how long the answer may be.
+    let endless = ask_for("Count from 1 to 5000 and write every number on a line of its own.");
+    let hurried = Budgets { time_ms: Some(20), ..Budgets::default() };
+    let (_, end) = ask(&handle, &endless, hurried).await;
+    assert_eq!(end.status, Status::Timeout);
+    let mut outcome = handle.run(task(&handle, &endless, Budgets::default())).await.unwrap();
+    assert!(matches!(outcome.next().await, Some(Event::Chunk(_))));
+    drop(outcome);
+    // Whoever comes next has an answer before the other two could have been written out.
+    let next = Budgets { tokens: Some(2), time_ms: Some(30_000), ..Budgets::default() };
+    let (_, end) = ask(&handle, &ask_for("Hello!"), next).await;
+    assert_eq!((end.status, end.failure), (Status::Success, None));
 }
 
 /// Returns the cosine of two vectors of length 1.
