@@ -94,7 +94,7 @@ mod tests {
         check(
             Failure::new(ErrorKind::NotFound, "no_offer", "nobody offers `m`"),
             expect![[
-                r#"404 {"error":{"code":"model_not_found","message":"the model `m` is not offered by any node: nobody offers `m`","param":"model","type":"invalid_request_error"}}"#
+                r#"404 {"error":{"message":"the model `m` is not offered by any node: nobody offers `m`","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#
             ]],
         );
     }
@@ -104,7 +104,7 @@ mod tests {
         check(
             Failure::new(ErrorKind::Invalid, "context_length_exceeded", "9000 tokens, window 2048"),
             expect![[
-                r#"400 {"error":{"code":"context_length_exceeded","message":"9000 tokens, window 2048","param":"messages","type":"invalid_request_error"}}"#
+                r#"400 {"error":{"message":"9000 tokens, window 2048","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#
             ]],
         );
     }
@@ -114,7 +114,7 @@ mod tests {
         check(
             Failure::new(ErrorKind::Exhausted, "busy", "8 of 8 tasks run"),
             expect![[
-                r#"429 {"error":{"code":"busy","message":"8 of 8 tasks run","param":null,"type":"rate_limit_error"}}"#
+                r#"429 {"error":{"message":"8 of 8 tasks run","type":"rate_limit_error","param":null,"code":"busy"}}"#
             ]],
         );
     }

@@ -24,18 +24,14 @@ async fn every_door_says_no_in_its_own_shape() {
         &doors,
         "/v1/models",
         none(),
-        expect![[
-            r#"401 {"error":{"code":"missing_api_key","message":"no API key: send `Authorization: Bearer` with this node's key","param":null,"type":"authentication_error"}}"#
-        ]],
+        expect![[r#"401 {"error":{"message":"no API key: send `Authorization: Bearer` with this node's key","type":"authentication_error","param":null,"code":"missing_api_key"}}"#]],
     )
     .await;
     check(
         &doors,
         "/v1/models",
         wrong(),
-        expect![[
-            r#"401 {"error":{"code":"invalid_api_key","message":"this is not this node's API key","param":null,"type":"authentication_error"}}"#
-        ]],
+        expect![[r#"401 {"error":{"message":"this is not this node's API key","type":"authentication_error","param":null,"code":"invalid_api_key"}}"#]],
     )
     .await;
     check(

@@ -84,10 +84,7 @@ impl Doors {
     pub(crate) async fn begin(&self, request: Request<'_>) -> TcpStream {
         let mut stream = TcpStream::connect(self.server.address()).await.unwrap();
         let Request { method, path, headers, body } = request;
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\ncontent-length: {}\r\nconnection: close\r\n",
-            body.len()
-        );
+        let mut head = format!("{method} {path} HTTP/1.1\r\ncontent-length: {}\r\n", body.len());
         if !headers.iter().any(|(name, _)| *name == "host") {
             head.push_str(&format!("host: {}\r\n", self.server.address()));
         }
@@ -101,7 +98,8 @@ impl Doors {
         stream
     }
 
-    pub(crate) async fn send(&self, request: Request<'_>) -> Response {
+    pub(crate) async fn send(&self, mut request: Request<'_>) -> Response {
+        request.headers.push(("connection", "close".to_owned()));
         let mut stream = self.begin(request).await;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await.unwrap();

@@ -30,7 +30,7 @@ fn a_wrong_code_burns_the_right_one() {
     let last = if words[1] == words[3] { words[2] } else { words[1] };
     let wrong = [words[0], words[1], words[2], last].join("-");
     let (exit, error) = two.fails(&["join", &wrong, "--at", &at]);
-    assert_eq!((exit, &error["kind"]), (6, &"denied".into()), "{error}");
+    assert_eq!((exit, &error["kind"]), (5, &"unauthenticated".into()), "{error}");
 
     let (_, error) = two.fails(&["join", &code, "--at", &at]);
     assert!(error["message"].is_string(), "{error}");
