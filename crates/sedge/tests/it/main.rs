@@ -4,6 +4,7 @@
 
 mod cli;
 mod crash;
+mod demo;
 mod identity;
 mod machine;
 mod mesh;
