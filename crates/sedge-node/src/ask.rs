@@ -8,9 +8,7 @@ use sedge_base::{ErrorKind, NodeId, TaskId};
 use sedge_capability::{
     Budgets, Capability, Descriptor, End, Event, Failure, Outcome, Task, Usage,
 };
-use sedge_routing::{
-    Candidate, Decision, Load, Reason, Rejected, Request, Strategy, decide,
-};
+use sedge_routing::{Candidate, Decision, Load, Reason, Rejected, Request, Strategy, decide};
 use sedge_trust::receipt::Status;
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +47,8 @@ impl Node {
     pub async fn run(self: &Arc<Self>, ask: Ask) -> Result<Answer, Failure> {
         let me = self.id();
         let pinned = ask.on.as_deref().map(|it| self.members.find(it)).transpose()?;
-        let limits = Budgets { time_ms: Some(millis(self.config.node.task_time)), ..Budgets::default() };
+        let limits =
+            Budgets { time_ms: Some(millis(self.config.node.task_time)), ..Budgets::default() };
         let budgets = ask.budgets.within(limits);
         let time = budgets.time().unwrap_or(self.config.node.task_time);
         let id = uuid::Uuid::new_v4().to_string();
@@ -143,7 +142,8 @@ impl Node {
         let words = decision.words();
         let routed = Routed { task: task.clone(), decision: decision.clone(), words };
         let text = serde_json::to_string(&routed).map_err(internal)?;
-        let stored = sedge_store::StoredDecision { task: task.clone(), at: self.clock.now(), json: text };
+        let stored =
+            sedge_store::StoredDecision { task: task.clone(), at: self.clock.now(), json: text };
         self.store.decisions().put(stored).await.map_err(internal)
     }
 
@@ -158,7 +158,11 @@ impl Node {
             None => self.store.decisions().list(1).await.map(|it| it.into_iter().next()),
         };
         let stored = found.map_err(internal)?.ok_or_else(|| {
-            Failure::new(ErrorKind::NotFound, "no_decision", "no such routing decision is kept here")
+            Failure::new(
+                ErrorKind::NotFound,
+                "no_decision",
+                "no such routing decision is kept here",
+            )
         })?;
         serde_json::from_str(&stored.json).map_err(internal)
     }
@@ -279,8 +283,7 @@ fn nobody(ask: &Ask, decision: &Decision) -> Failure {
         };
         return Failure::new(ErrorKind::NotFound, "unknown_capability", text);
     }
-    let reasons: Vec<_> =
-        rejected.iter().map(|it| format!("{}: {}", it.name, it.reason)).collect();
+    let reasons: Vec<_> = rejected.iter().map(|it| format!("{}: {}", it.name, it.reason)).collect();
     let text = format!("nobody can run `{name}` now: {}", reasons.join("; "));
     Failure::new(ErrorKind::Unavailable, "no_candidate", text)
 }

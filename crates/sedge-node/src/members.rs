@@ -270,9 +270,10 @@ impl Admission for Members {
             Protocol::Mesh => {
                 let now = self.clock.now();
                 let state = self.read();
-                state.list.get(&peer).is_some_and(|it| {
-                    verify_membership(&it.membership, &state.owner, now).is_ok()
-                })
+                state
+                    .list
+                    .get(&peer)
+                    .is_some_and(|it| verify_membership(&it.membership, &state.owner, now).is_ok())
             }
             Protocol::Pair => self.pairing.load(Ordering::SeqCst),
         }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sedge_base::{ErrorKind, NodeId, Secret, TaskScope};
 use sedge_capability::Failure;
 use sedge_net::{
@@ -63,7 +64,16 @@ impl Mesh {
     /// # Errors
     ///
     /// [`ErrorKind::Conflict`] when the port is in use, and whatever else the system says.
-    pub(crate) async fn open(&self, node: &Arc<Node>) -> Result<Arc<Open>, Failure> {
+    ///
+    /// The future is boxed because it leads to itself: an open end serves pairing, which may open it.
+    pub(crate) fn open<'a>(
+        &'a self,
+        node: &'a Arc<Node>,
+    ) -> BoxFuture<'a, Result<Arc<Open>, Failure>> {
+        Box::pin(self.open_now(node))
+    }
+
+    async fn open_now(&self, node: &Arc<Node>) -> Result<Arc<Open>, Failure> {
         let _gate = self.gate.lock().await;
         if let Some(open) = self.current() {
             return Ok(open);
@@ -72,8 +82,7 @@ impl Mesh {
         let quic = Arc::new(quic);
         let scope = node.scope.child();
         let transport = Arc::clone(&quic) as Arc<dyn Transport>;
-        let (pool, mut served) =
-            Pool::new(Arc::clone(&transport), pool_options(node.id()), &scope);
+        let (pool, mut served) = Pool::new(Arc::clone(&transport), pool_options(node.id()), &scope);
         let open = Arc::new(Open { quic, pool: pool.clone(), lan_fault, scope: scope.clone() });
 
         let (accepting, adopting) = (Arc::clone(node), pool.clone());
@@ -135,7 +144,8 @@ impl Mesh {
         };
         loop {
             let secret = Secret::new(*node.identity.signing_seed());
-            let options = QuicOptions { lan: lan.clone(), ..QuicOptions::new(secret, vec![listen]) };
+            let options =
+                QuicOptions { lan: lan.clone(), ..QuicOptions::new(secret, vec![listen]) };
             let admission = Arc::clone(&node.members) as Arc<dyn sedge_net::Admission>;
             match Quic::bind(options, admission).await {
                 Ok(quic) => return Ok((quic, lan_fault)),
@@ -171,7 +181,11 @@ impl Mesh {
                 ErrorKind::NotFound => ErrorKind::Unavailable,
                 kind => kind,
             };
-            Failure::new(kind, "node_unreachable", format!("node {name} cannot be reached: {error}"))
+            Failure::new(
+                kind,
+                "node_unreachable",
+                format!("node {name} cannot be reached: {error}"),
+            )
         })
     }
 

@@ -243,7 +243,9 @@ impl Node {
                 ready: it.ready,
             }));
         }
-        offers.sort_by(|a, b| (&a.descriptor.name, &a.node_name).cmp(&(&b.descriptor.name, &b.node_name)));
+        offers.sort_by(|a, b| {
+            (&a.descriptor.name, &a.node_name).cmp(&(&b.descriptor.name, &b.node_name))
+        });
         offers
     }
 

@@ -118,7 +118,9 @@ impl Node {
                 .members
                 .all()
                 .into_iter()
-                .find(|(_, it)| it.membership.member.roles.contains(&sedge_trust::swarm::Role::Owner))
+                .find(|(_, it)| {
+                    it.membership.member.roles.contains(&sedge_trust::swarm::Role::Owner)
+                })
                 .map_or_else(|| "the owner's node".to_owned(), |(_, it)| it.name().to_owned());
             let text = format!("only the node that owns the swarm can invite: ask on {owner}");
             return Err(Failure::new(ErrorKind::Denied, "not_owner", text));

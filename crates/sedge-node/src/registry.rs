@@ -29,7 +29,9 @@ pub(crate) struct Entry {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("name", &self.handle.descriptor().name).finish_non_exhaustive()
+        f.debug_struct("Entry")
+            .field("name", &self.handle.descriptor().name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sedge_base::{ContentId, ErrorKind, NodeId, TaskScope};
-use sedge_capability::{
-    Capability, Descriptor, End, Failure, Outcome, Sink, Task, Usage,
-};
+use sedge_capability::{Capability, Descriptor, End, Failure, Outcome, Sink, Task, Usage};
 use sedge_ledger::{Expected, Ledger};
 use sedge_net::{Conn, FrameReader, FrameWriter};
 use sedge_trust::receipt::Status;

@@ -18,20 +18,6 @@ const MAX_STREAMS: usize = 256;
 /// How long a member may take to send its request and body, or the countersigned receipt.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 
-/// Answers everybody who connects, until the transport is closed.
-pub(crate) async fn accept_all(node: Arc<Node>, transport: Arc<dyn sedge_net::Transport>) {
-    while let Some(conn) = transport.accept().await {
-        let serving = Arc::clone(&node);
-        node.scope().spawn("connection", async move |cancel| {
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => {}
-                () = serve_conn(serving, conn) => {}
-            }
-        });
-    }
-}
-
 /// Answers one connection until it ends.
 pub(crate) async fn serve_conn(node: Arc<Node>, conn: Conn) {
     match conn.protocol() {
@@ -145,9 +131,7 @@ async fn send_outcome(writer: &mut Writer, mut outcome: Outcome) -> Result<bool,
     Ok(false)
 }
 
-async fn within<T>(
-    work: impl Future<Output = Result<T, WireError>>,
-) -> Result<T, WireError> {
+async fn within<T>(work: impl Future<Output = Result<T, WireError>>) -> Result<T, WireError> {
     tokio::time::timeout(REQUEST_WITHIN, work).await.map_err(|_| {
         WireError::Refused(Failure::new(
             sedge_base::ErrorKind::Timeout,

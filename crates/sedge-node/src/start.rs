@@ -131,20 +131,16 @@ impl Node {
         let functions = Runtime::new(config.functions.clone(), &cache, &scope)
             .map_err(StartError::Functions)?;
         let models = options.models.unwrap_or_else(|| home.path().join("models"));
-        let gateway = Gateway::new(config.gateway.clone(), models, &scope)
-            .map_err(StartError::Gateway)?;
+        let gateway =
+            Gateway::new(config.gateway.clone(), models, &scope).map_err(StartError::Gateway)?;
         let registry = Arc::new(Registry::default());
         if !options.no_model {
             for handle in gateway.capabilities() {
                 registry.offer(handle, config.node.max_tasks.get())?;
             }
         }
-        let executor = Executor::new(
-            Arc::clone(&registry),
-            Arc::clone(&ledger),
-            clock.clone(),
-            scope.clone(),
-        );
+        let executor =
+            Executor::new(Arc::clone(&registry), Arc::clone(&ledger), clock.clone(), scope.clone());
         let listen = options.listen.unwrap_or(config.node.listen);
         let mesh = Mesh::new(listen, options.listen.is_some(), config.node.lan_discovery);
         let node = Arc::new(Self {

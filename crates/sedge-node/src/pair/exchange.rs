@@ -62,7 +62,11 @@ fn party(node: NodeId) -> Party {
 }
 
 fn broken(error: &FrameError) -> Failure {
-    Failure::new(ErrorKind::Unavailable, "pairing_broken", format!("the pairing broke off: {error}"))
+    Failure::new(
+        ErrorKind::Unavailable,
+        "pairing_broken",
+        format!("the pairing broke off: {error}"),
+    )
 }
 
 fn wrong(error: PairError) -> Failure {
@@ -75,7 +79,11 @@ fn wrong(error: PairError) -> Failure {
 
 async fn read(reader: &mut Reader, due: u8) -> Result<Frame, Failure> {
     let frame = reader.next().await.map_err(|it| broken(&it))?.ok_or_else(|| {
-        Failure::new(ErrorKind::Unavailable, "pairing_broken", "the other side broke the pairing off")
+        Failure::new(
+            ErrorKind::Unavailable,
+            "pairing_broken",
+            "the other side broke the pairing off",
+        )
     })?;
     match frame.kind {
         kind if kind == due => Ok(frame),

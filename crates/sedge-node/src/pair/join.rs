@@ -56,7 +56,11 @@ impl Node {
     /// # Cancel safety
     ///
     /// Dropping the future breaks the pairing off; the code may be burnt then.
-    pub async fn join(self: &Arc<Self>, code: &str, at: Option<String>) -> Result<Joined, JoinFailed> {
+    pub async fn join(
+        self: &Arc<Self>,
+        code: &str,
+        at: Option<String>,
+    ) -> Result<Joined, JoinFailed> {
         let began = Instant::now();
         let code = Code::parse(code).map_err(|it| Failure::new(it.kind(), "bad_code", it))?;
         if !self.members.others().is_empty() {
