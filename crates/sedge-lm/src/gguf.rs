@@ -474,3 +474,51 @@ impl<'a> Cursor<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::tiny_model;
+
+    #[test]
+    fn the_tiny_model_is_read() {
+        let gguf = Gguf::from_bytes(tiny_model(1)).unwrap();
+        assert_eq!(gguf.text("general.architecture"), Some("llama"));
+        assert_eq!(gguf.number("llama.block_count"), Some(2));
+        assert_eq!(gguf.tensor("token_embd.weight").unwrap().columns, 64);
+        assert!(matches!(gguf.tensor("none"), Err(GgufError::Missing { .. })));
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        assert!(matches!(Gguf::from_bytes(*b"PK\x03\x04"), Err(GgufError::NotGguf)));
+        assert!(matches!(Gguf::from_bytes(*b""), Err(GgufError::NotGguf)));
+        let version = Gguf::from_bytes(*b"GGUF\x01\0\0\0");
+        assert!(matches!(version, Err(GgufError::Version { version: 1 })));
+        let mut huge = b"GGUF\x03\0\0\0".to_vec();
+        huge.extend(u64::MAX.to_le_bytes());
+        assert!(matches!(Gguf::from_bytes(huge), Err(GgufError::TooLarge { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn damage_never_panics(
+            at in prop::collection::vec((0_usize..12_000, any::<u8>()), 0..8),
+            length in 0_usize..12_000,
+        ) {
+            let mut bytes = tiny_model(1);
+            for (at, byte) in at {
+                bytes[at] = byte;
+            }
+            bytes.truncate(length.max(4));
+            if let Ok(gguf) = Gguf::from_bytes(bytes) {
+                let names: Vec<_> = gguf.tensor_names().map(str::to_owned).collect();
+                for name in names {
+                    drop(gguf.tensor(&name));
+                }
+            }
+        }
+    }
+}

@@ -1,4 +1,21 @@
-//! A small language model on this machine's processor; deterministic; knows no network.
+//! A small language model on this machine's processor: model files, kernels, tokens, templates,
+//! constrained output, embeddings.
+//!
+//! Invariants: the same file, tokens and seed give the same answer on every kernel and any number of
+//! threads; what a person wrote never becomes a role marker; a prompt that does not fit is refused
+//! with both numbers, never cut. Nothing here knows a network, and no thread outlives its model.
+//!
+//! ```
+//! use sedge_lm::{EngineOptions, Gguf, open_engine, testing::tiny_model};
+//!
+//! let file = Gguf::from_bytes(tiny_model(1))?;
+//! let mut engine = open_engine(&file, &EngineOptions::default())?;
+//! let sequence = engine.new_sequence();
+//! let mut logits = Vec::new();
+//! engine.decode(sequence, &[5, 6, 7], &mut logits)?;
+//! assert_eq!(logits.len(), engine.info().vocabulary);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod chat;
 mod constrain;

@@ -99,12 +99,18 @@ fn wrong(what: impl Into<String>) -> OpenError {
     OpenError::Shape { what: what.into() }
 }
 
-impl Llama {
-    pub(crate) fn load(
-        gguf: &Gguf,
-        options: &EngineOptions,
-        kernel: Chosen,
-    ) -> Result<Self, OpenError> {
+/// What the metadata says about the model as a whole.
+struct Outline {
+    shape: Shape,
+    layers: usize,
+    /// The window that the model was trained for.
+    trained: usize,
+    /// The base of the rotary positions.
+    base: f64,
+}
+
+impl Outline {
+    fn read(gguf: &Gguf) -> Result<Self, OpenError> {
         let number = |key: &str, most: usize| {
             let got = gguf.number(&format!("llama.{key}"));
             let got = got.ok_or_else(|| wrong(format!("it has no llama.{key}")))?;
@@ -116,7 +122,7 @@ impl Llama {
         let width = number("embedding_length", MOST_WIDTH)?;
         let heads = number("attention.head_count", MOST_WIDTH)?;
         let kv_heads = number("attention.head_count_kv", MOST_WIDTH).unwrap_or(heads);
-        let layer_count = number("block_count", MOST_LAYERS)?;
+        let layers = number("block_count", MOST_LAYERS)?;
         let forward = number("feed_forward_length", MOST_WIDTH * 4)?;
         let trained = number("context_length", MOST_WINDOW)?;
         if width % heads != 0 || heads % kv_heads != 0 || width / heads % 2 != 0 {
@@ -135,6 +141,18 @@ impl Llama {
             return Err(wrong("a constant of it is no usable number"));
         }
         let shape = Shape { width, heads, kv_heads, head, forward, epsilon };
+        Ok(Self { shape, layers, trained, base })
+    }
+}
+
+impl Llama {
+    pub(crate) fn load(
+        gguf: &Gguf,
+        options: &EngineOptions,
+        kernel: Chosen,
+    ) -> Result<Self, OpenError> {
+        let Outline { shape, layers: layer_count, trained, base } = Outline::read(gguf)?;
+        let Shape { width, kv_heads, head, forward, .. } = shape;
         let load = Loader { gguf };
         let kv = kv_heads * head;
         let mut layers = Vec::with_capacity(layer_count);

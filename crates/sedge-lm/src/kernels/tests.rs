@@ -25,7 +25,7 @@ fn matrix(format: Format, rows: usize, columns: usize, seed: u64) -> Matrix {
             Format::F32 => vec![],
             _ => vec![1],
         } {
-            stored[at] = stored[at] & 0x80 | 0x14 + (stored[at] & 0x0f);
+            stored[at] = (stored[at] & 0x80) | (0x14 + (stored[at] & 0x0f));
         }
         if format == Format::F32 {
             let value = (noise(&mut seed) as i32) as f32 / 1e10;
@@ -98,7 +98,7 @@ fn the_twin_multiplies() {
         let mut got = vec![[0.0; ROWS]; 2];
         Chosen(Kernel::Scalar).strip(matrix.bits, matrix.strip(0), &rows, &mut got);
         for (m, row) in rows.iter().enumerate() {
-            for r in 0..ROWS {
+            for (r, got) in got[m].iter().enumerate() {
                 let mut weights = [0.0; 64];
                 matrix.row(r, &mut weights);
                 let expected: f64 = (0..64)
@@ -107,8 +107,8 @@ fn the_twin_multiplies() {
                         f64::from(weights[c]) * value
                     })
                     .sum();
-                let near = (f64::from(got[m][r]) - expected).abs() <= 1e-4 * (1.0 + expected.abs());
-                assert!(near, "{format:?} {} {expected}", got[m][r]);
+                let near = (f64::from(*got) - expected).abs() <= 1e-4 * (1.0 + expected.abs());
+                assert!(near, "{format:?} {got} {expected}");
             }
         }
     }
