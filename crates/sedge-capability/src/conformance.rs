@@ -34,9 +34,8 @@ pub struct Broken {
 /// The first [`Broken`] rule.
 pub async fn check(handle: Handle, sample: Sample) -> Result<(), Broken> {
     let descriptor = handle.descriptor();
-    let broken = |rule: &str| {
-        Err(Broken { capability: descriptor.name.to_string(), rule: rule.to_owned() })
-    };
+    let broken =
+        |rule: &str| Err(Broken { capability: descriptor.name.to_string(), rule: rule.to_owned() });
     if descriptor.summary.is_empty() || !descriptor.input.is_object() {
         return broken("it has a summary and an input schema");
     }
@@ -68,7 +67,8 @@ pub async fn check(handle: Handle, sample: Sample) -> Result<(), Broken> {
         run(&handle, task(&handle, "three", sample.good.clone())),
         run(&handle, task(&handle, "four", sample.good.clone())),
     );
-    let statuses: BTreeSet<_> = [three, four].into_iter().map(|it| it == Ok(Status::Success)).collect();
+    let statuses: BTreeSet<_> =
+        [three, four].into_iter().map(|it| it == Ok(Status::Success)).collect();
     if statuses.contains(&false) {
         return broken("tasks do not disturb each other");
     }

@@ -106,8 +106,11 @@ impl Outcome {
             return None;
         }
         let event = self.events.recv().await.unwrap_or_else(|| {
-            let failure =
-                Failure::new(ErrorKind::Internal, "broken_off", "the engine stopped without an end");
+            let failure = Failure::new(
+                ErrorKind::Internal,
+                "broken_off",
+                "the engine stopped without an end",
+            );
             Event::End(Box::new(End::failed(Status::Error, failure, Usage::default())))
         });
         self.ended = matches!(event, Event::End(_));

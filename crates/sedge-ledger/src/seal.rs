@@ -57,7 +57,8 @@ fn number(value: u64) -> u64 {
 impl Facts<'_> {
     /// Returns the facts as a receipt says them.
     pub(crate) fn body(&self, place: Place) -> Body {
-        let Self { task, task_hash, descriptor, output_hash, status, usage, started, ended } = *self;
+        let Self { task, task_hash, descriptor, output_hash, status, usage, started, ended } =
+            *self;
         let Place { swarm_id, executor, sequence, previous } = place;
         let budgets = task.budgets.within(descriptor.limits);
         Body {

@@ -153,9 +153,9 @@ impl Config {
         Ok(Self {
             node: NodeConfig::try_from(file.node)?,
             functions: FunctionsConfig::try_from(file.functions)
-                .map_err(|it| value(it.key, it.must_be.to_string()))?,
+                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
             gateway: GatewayConfig::try_from(file.gateway)
-                .map_err(|it| value(it.key, it.must_be.to_string()))?,
+                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
         })
     }
 }

@@ -56,7 +56,12 @@ impl Node {
                 }
             }
         });
-        Ok(join_all(reports).await)
+        let reports = join_all(reports).await;
+        if reports.iter().any(|it| it.node == self.id() && it.failure.is_none()) {
+            // What this node offers has changed: tell now, so that the next call finds it.
+            join_all(self.members.others().into_iter().map(|it| self.beat(it))).await;
+        }
+        Ok(reports)
     }
 
     /// Compiles a component, stores it, and offers it. When this returns, a crash loses nothing.

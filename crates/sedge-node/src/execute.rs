@@ -8,6 +8,7 @@ use sedge_capability::{Descriptor, End, Event, Failure, Outcome, Sink, Task, Usa
 use sedge_ledger::{Facts, Ledger};
 use sedge_trust::receipt::Status;
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 
 use crate::registry::{Place, Registry};
 
@@ -38,7 +39,8 @@ impl Executor {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the outcome stops the engine; the receipt then says `Cancelled`.
+    /// Dropping the future, or the outcome later, stops the engine; the receipt then says
+    /// `Cancelled`.
     pub(crate) async fn run(&self, task: Task) -> Result<Outcome, Failure> {
         let entry = self.registry.get(&task.capability).ok_or_else(|| {
             let text = format!("this node does not offer `{}`", task.capability);
@@ -51,15 +53,30 @@ impl Executor {
             Failure::new(ErrorKind::Invalid, "task_too_large", format!("the task: {it}"))
         })?;
         let started = self.clock.now();
-        let inner = entry.handle().run(task.clone()).await?;
 
         let (sink, outcome) = Outcome::channel();
+        let (told, begun) = oneshot::channel();
         let run = Run { task, task_hash, descriptor, started };
         let (ledger, clock) = (Arc::clone(&self.ledger), self.clock.clone());
         self.scope.spawn("task", async move |cancel| {
             let watched = tokio::select! {
                 biased;
-                watched = forward(inner, &sink) => watched,
+                begun = entry.handle().run(run.task.clone()) => match begun {
+                    Ok(inner) => {
+                        // A caller that left meanwhile is noticed by the sink.
+                        drop(told.send(Ok(())));
+                        tokio::select! {
+                            biased;
+                            watched = forward(inner, &sink) => watched,
+                            () = cancel.cancelled() => Watched::broken_off("the node stops"),
+                        }
+                    }
+                    Err(refusal) => {
+                        drop(told.send(Err(refusal)));
+                        return drop::<Place>(place);
+                    }
+                },
+                () = sink.gone() => Watched::broken_off("the requester went away"),
                 () = cancel.cancelled() => Watched::broken_off("the node stops"),
             };
             if let Some(end) = &watched.end {
@@ -68,6 +85,8 @@ impl Executor {
             finish(run, watched, sink, (&ledger, &clock)).await;
             drop::<Place>(place);
         });
+        // A task that was stopped before it began says so at the end of its outcome.
+        begun.await.unwrap_or(Ok(()))?;
         Ok(outcome)
     }
 }

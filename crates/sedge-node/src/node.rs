@@ -191,7 +191,7 @@ impl Node {
     }
 
     /// Returns every member of the swarm, this node first.
-    pub async fn nodes(&self) -> Vec<NodeView> {
+    pub fn nodes(&self) -> Vec<NodeView> {
         self.measure();
         let me = self.id();
         let mine = self.advert();
@@ -227,7 +227,7 @@ impl Node {
     }
 
     /// Returns everything that the swarm offers now, with the node that offers it.
-    pub async fn offers(&self) -> Vec<Offer> {
+    pub fn offers(&self) -> Vec<Offer> {
         let me = self.id();
         let mut offers = Vec::new();
         for (id, known) in self.members.all() {

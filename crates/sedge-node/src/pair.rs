@@ -170,9 +170,8 @@ impl Node {
     }
 
     /// Returns how the last invitation stands.
-    pub async fn invite_state(&self) -> InviteState {
-        let inner = self.pairing.lock();
-        inner.state.clone()
+    pub fn invite_state(&self) -> InviteState {
+        self.pairing.lock().state.clone()
     }
 
     /// Ends the invitation (of that number, if one is given), and closes the mesh if the node is

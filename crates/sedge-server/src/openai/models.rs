@@ -51,7 +51,7 @@ pub(super) async fn show(
 
 async fn models(shared: &Shared) -> BTreeMap<String, Model> {
     let created = shared.node.status().await.started.as_millis() / 1000;
-    by_id(&shared.node.offers().await, created)
+    by_id(&shared.node.offers(), created)
 }
 
 /// Keeps the models among the offers, each name once, owned by the nodes that have it.

@@ -9,17 +9,17 @@ use crate::server::Shared;
 
 /// `GET /nodes`.
 pub(super) async fn nodes(State(shared): State<Shared>) -> Json<Vec<NodeView>> {
-    Json(shared.node.nodes().await)
+    Json(shared.node.nodes())
 }
 
 /// `GET /capabilities`: everything that any node offers.
 pub(super) async fn capabilities(State(shared): State<Shared>) -> Json<Vec<Offer>> {
-    Json(shared.node.offers().await)
+    Json(shared.node.offers())
 }
 
 /// `GET /models`: the models among them.
 pub(super) async fn models(State(shared): State<Shared>) -> Json<Vec<Offer>> {
-    let mut offers = shared.node.offers().await;
+    let mut offers = shared.node.offers();
     offers.retain(|it| matches!(it.descriptor.kind, Kind::Chat | Kind::Embedding));
     Json(offers)
 }

@@ -51,7 +51,7 @@ pub(super) async fn invite(
 
 /// `GET /invites`: what became of the invitation.
 pub(super) async fn invite_state(State(shared): State<Shared>) -> Json<InviteState> {
-    Json(shared.node.invite_state().await)
+    Json(shared.node.invite_state())
 }
 
 /// `POST /join`.
