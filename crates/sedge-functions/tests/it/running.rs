@@ -57,7 +57,8 @@ async fn row_070_the_first_call_is_cold_and_the_second_is_not() {
     assert_eq!(call(&upper, "a").await.1.usage.cold, Some(true));
     assert_eq!(call(&upper, "b").await.1.usage.cold, Some(false));
     let stats = serde_json::to_value(upper.stats()).unwrap();
-    let keys: Vec<_> = stats.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut keys: Vec<_> = stats.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
     assert_eq!(keys, ["avg_latency_ms", "calls", "cold_starts", "errors", "successes"]);
     assert_eq!((&stats["calls"], &stats["cold_starts"]), (&2.into(), &1.into()));
 

@@ -1,3 +1,5 @@
+//! Decisions by literals, and what holds for all of them.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
