@@ -15,16 +15,16 @@ const UNKNOWN_RTT: Duration = Duration::from_millis(50);
 const LINK_BYTES_PER_US: f64 = 12.5;
 
 /// Tokens of a usual answer.
-const ANSWER_TOKENS: f64 = 128.0;
+const ANSWER_TOKENS: f64 = 32.0;
 
 /// Speed of a model that has not answered yet, in tokens per second.
-const UNKNOWN_SPEED: f64 = 10.0;
+const UNKNOWN_SPEED: f64 = 40.0;
 
 /// Work of a usual function or embedding on an idle machine.
 const SHORT_WORK_US: f64 = 5_000.0;
 
 /// Reading a model into memory.
-const LOAD_MODEL_US: f64 = 3_000_000.0;
+const LOAD_MODEL_US: f64 = 1_000_000.0;
 
 /// Compiling a module.
 const COMPILE_US: f64 = 50_000.0;
@@ -37,11 +37,11 @@ const SCARCE_FACTOR: f64 = 4.0;
 
 /// The expected time to answer, by its parts, in microseconds.
 ///
-/// - `work` = usual work ÷ (1 − CPU load, at most 0.9); for a chat model the usual work is 128
-///   tokens at its measured speed, or at 10 tokens per second before there is one.
+/// - `work` = usual work ÷ (1 − CPU load, at most 0.9); for a chat model the usual work is 32
+///   tokens at its measured speed, or at 40 tokens per second before there is one.
 /// - `queue` = tasks of this capability that run or wait there × `work`.
 /// - `distance` = round trip (50 ms when unmeasured) + input ÷ 100 Mbit/s; zero on this machine.
-/// - `start` = 3 s for a model and 50 ms for a module that is not ready, four times that with less
+/// - `start` = 1 s for a model and 50 ms for a module that is not ready, four times that with less
 ///   than 256 MiB of free memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Estimate {

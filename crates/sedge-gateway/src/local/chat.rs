@@ -133,6 +133,9 @@ fn facts_of(installed: &Installed) -> Result<Facts, OpenError> {
     })
 }
 
+/// How much less likely a token becomes that was just used.
+const REPEAT_PENALTY: f32 = 1.1;
+
 /// One conversation on its way to the model's thread.
 #[derive(Debug)]
 struct ChatAsk {
@@ -163,6 +166,8 @@ impl ChatAsk {
             temperature: temperature.unwrap_or(preset.temperature),
             top_p: top_p.unwrap_or(preset.top_p),
             seed,
+            // Small models love to say the same again; a shaped answer may have to.
+            repeat_penalty: if schema.is_some() { 1.0 } else { REPEAT_PENALTY },
             ..Sampling::default()
         };
         Ok(ChatRequest { messages, max_tokens, sampling, stop, shape: schema.map(Shape::Schema) })

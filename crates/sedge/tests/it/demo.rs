@@ -37,4 +37,12 @@ fn the_demo_is_checked_to_its_end() {
     assert_eq!((&end["passed"], &end["steps"]), (&true.into(), &10.into()));
     assert_eq!(steps.len(), 10);
     assert!(steps.iter().all(|it| it["checked"] == true), "{told}");
+
+    // What the README shows are these steps, in this order.
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let shown = readme.lines().filter_map(|it| it.strip_prefix("✓ "));
+    let shown: Vec<&str> = shown.map(|it| it[2..].split("  ").nth(1).unwrap_or(it)).collect();
+    let names: Vec<&str> = steps.iter().filter_map(|it| it["step"].as_str()).collect();
+    assert_eq!(shown, names);
 }
