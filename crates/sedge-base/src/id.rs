@@ -74,10 +74,13 @@ macro_rules! bytes_id {
                     return Err(IdError::Length { what: $what, want: $len * 2, got: text.len() });
                 }
                 let mut bytes = [0; $len];
-                hex::decode_to_slice(text, &mut bytes).map_err(|_| IdError::Character {
-                    what: $what,
-                    allowed: "hexadecimal digits",
-                })?;
+                // One spelling only: what is signed must not be rewritten in capitals.
+                let capital = text.bytes().any(|it| it.is_ascii_uppercase());
+                let read = hex::decode_to_slice(text, &mut bytes);
+                if capital || read.is_err() {
+                    let allowed = "lower-case hexadecimal digits";
+                    return Err(IdError::Character { what: $what, allowed });
+                }
                 Ok(Self(bytes))
             }
         }
@@ -201,6 +204,7 @@ mod tests {
         assert!("ab".parse::<NodeId>().is_err());
         assert!("zz".repeat(32).parse::<NodeId>().is_err());
         assert!("é".repeat(32).parse::<NodeId>().is_err());
+        assert!("AB".repeat(32).parse::<NodeId>().is_err());
         assert!("A".parse::<TaskId>().is_err());
         assert!("".parse::<TaskId>().is_err());
     }

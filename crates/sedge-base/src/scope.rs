@@ -11,8 +11,8 @@ pub type Cancel = CancellationToken;
 
 /// A set of background futures with one owner.
 ///
-/// Whoever makes a scope calls [`TaskScope::shutdown`] at the end of its life. Dropping a scope
-/// tells its futures to stop, but waits for none of them.
+/// Whoever makes a scope calls [`TaskScope::shutdown`] or [`TaskScope::stop`] at the end of its life;
+/// clones share it, so dropping one stops nothing.
 #[derive(Debug, Clone)]
 pub struct TaskScope {
     cancel: Cancel,
@@ -41,7 +41,8 @@ impl TaskScope {
         Self { cancel: Cancel::new(), tracker: TaskTracker::new() }
     }
 
-    /// Makes a scope that also stops when this one does, and that this one waits for.
+    /// Makes a scope that also stops when this one does, and that this one waits for. Both are
+    /// waited for together: end a child with [`TaskScope::stop`].
     #[must_use]
     pub fn child(&self) -> Self {
         Self { cancel: self.cancel.child_token(), tracker: self.tracker.clone() }

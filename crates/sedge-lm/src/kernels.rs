@@ -95,7 +95,7 @@ impl Chosen {
         let blocks = strip.len() / bits.tile();
         assert_eq!(strip.len(), blocks * bits.tile(), "a strip is whole tiles");
         assert_eq!(rows.len(), out.len(), "one result for each row");
-        assert!(rows.iter().all(|it| it.scales.len() == blocks && it.numbers.len() == blocks * 32));
+        assert!(rows.iter().all(|it| it.covers(blocks)));
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512Vnni => avx512::strip(bits, strip, rows, out),

@@ -220,6 +220,12 @@ pub(crate) struct Activations {
 }
 
 impl Activations {
+    /// Returns whether there is everything for so many blocks, as kernels rely on.
+    pub(crate) fn covers(&self, blocks: usize) -> bool {
+        let counts = [self.scales.len(), self.sums.len(), self.starts.len()];
+        counts == [blocks; 3] && self.numbers.len() == blocks * COLUMNS
+    }
+
     /// Brings values to eight bits: `value ≈ scale · number`.
     pub(crate) fn quantise(&mut self, values: &[f32]) {
         // Adding and subtracting this rounds to the nearest whole number, ties to even, without

@@ -41,6 +41,11 @@ unsafe fn share<const M: usize>(
     out: &mut [[f32; ROWS]],
 ) {
     let mut sums = [_mm512_setzero_ps(); M];
+    // Looked up once: in the loop, only pointers that stay in registers.
+    let numbers: [*const i8; M] = std::array::from_fn(|m| rows[m].numbers.as_ptr());
+    let scales: [*const f32; M] = std::array::from_fn(|m| rows[m].scales.as_ptr());
+    let totals: [*const f32; M] = std::array::from_fn(|m| rows[m].sums.as_ptr());
+    let starts: [*const i32; M] = std::array::from_fn(|m| rows[m].starts.as_ptr());
     match bits {
         Bits::Four => {
             for (block, tile) in strip.chunks_exact(TILE4).enumerate() {
@@ -57,9 +62,8 @@ unsafe fn share<const M: usize>(
                 // SAFETY: 16 halves begin at 256 and 16 more at 288.
                 let (scale, minimum) = unsafe { (halves(tile.add(256)), halves(tile.add(288))) };
                 for (m, sum) in sums.iter_mut().enumerate() {
-                    let row = &rows[m];
                     // SAFETY: the caller checked that there are 32 numbers for each block.
-                    let numbers = unsafe { row.numbers.as_ptr().add(block * 32).cast::<i32>() };
+                    let numbers = unsafe { numbers[m].add(block * 32).cast::<i32>() };
                     let (mut one, mut two) = (_mm512_setzero_si512(), _mm512_setzero_si512());
                     for group in 0..4 {
                         // SAFETY: eight groups of four numbers are 32.
@@ -69,9 +73,10 @@ unsafe fn share<const M: usize>(
                         two = _mm512_dpbusd_epi32(two, high[group], second);
                     }
                     let dot = _mm512_cvtepi32_ps(_mm512_add_epi32(one, two));
-                    let both = _mm512_mul_ps(scale, _mm512_set1_ps(row.scales[block]));
+                    // SAFETY: one scale for each block, and one sum.
+                    let both = _mm512_mul_ps(scale, unsafe { set(scales[m], block) });
                     *sum = _mm512_fmadd_ps(dot, both, *sum);
-                    *sum = _mm512_fmadd_ps(minimum, _mm512_set1_ps(row.sums[block]), *sum);
+                    *sum = _mm512_fmadd_ps(minimum, unsafe { set(totals[m], block) }, *sum);
                 }
             }
         }
@@ -86,10 +91,10 @@ unsafe fn share<const M: usize>(
                 // SAFETY: 16 halves begin at 512.
                 let scale = unsafe { halves(tile.add(512)) };
                 for (m, sum) in sums.iter_mut().enumerate() {
-                    let row = &rows[m];
                     // SAFETY: the caller checked that there are 32 numbers for each block.
-                    let numbers = unsafe { row.numbers.as_ptr().add(block * 32).cast::<i32>() };
-                    let mut one = _mm512_set1_epi32(row.starts[block]);
+                    let numbers = unsafe { numbers[m].add(block * 32).cast::<i32>() };
+                    // SAFETY: one start for each block.
+                    let mut one = _mm512_set1_epi32(unsafe { *starts[m].add(block) });
                     let mut two = _mm512_setzero_si512();
                     for group in 0..4 {
                         // SAFETY: eight groups of four numbers are 32.
@@ -99,7 +104,8 @@ unsafe fn share<const M: usize>(
                         two = _mm512_dpbusd_epi32(two, groups[group + 4], second);
                     }
                     let dot = _mm512_cvtepi32_ps(_mm512_add_epi32(one, two));
-                    let both = _mm512_mul_ps(scale, _mm512_set1_ps(row.scales[block]));
+                    // SAFETY: one scale for each block, and one sum.
+                    let both = _mm512_mul_ps(scale, unsafe { set(scales[m], block) });
                     *sum = _mm512_fmadd_ps(dot, both, *sum);
                 }
             }
@@ -118,6 +124,14 @@ unsafe fn halves(at: *const u8) -> __m512 {
     // SAFETY: the caller says that 32 bytes are there.
     let bytes = unsafe { _mm256_loadu_si256(at.cast::<__m256i>()) };
     _mm512_cvtph_ps(bytes)
+}
+
+/// Reads one float into every lane.
+#[expect(unsafe_code, reason = "see `strip`")]
+#[target_feature(enable = "avx512f")]
+unsafe fn set(from: *const f32, at: usize) -> __m512 {
+    // SAFETY: the caller says that it is there.
+    _mm512_set1_ps(unsafe { *from.add(at) })
 }
 
 /// Reads four neighbouring numbers into every lane.
