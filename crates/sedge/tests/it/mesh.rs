@@ -95,6 +95,37 @@ fn row_079_a_task_on_another_process_leaves_a_receipt_that_verifies_and_binds_it
 }
 
 #[test]
+fn row_081_an_altered_output_hash_fails_and_running_again_gives_the_same_hash() {
+    let (one, two) = (Machine::up("one"), Machine::up("two"));
+    one.pair(&two);
+    one.json(&["deploy", UPPER, "--id", "fn-1", "--to", "all"]);
+    let receipt_on = |node: &Machine, name: &str| {
+        one.until_offered("fn-1", name);
+        let called = one.json(&["call", "fn-1", "--on", name, "--input", "again"]);
+        let file = one.folder().join(format!("{name}.json"));
+        let task = called["task"].as_str().unwrap();
+        one.json(&["receipt", "export", task, "--output", file.to_str().unwrap()]);
+        let export = Export::decode(&fs::read(&file).unwrap()).unwrap();
+        let keys = VerifyKeys {
+            executor: node.id().parse().unwrap(),
+            requester: one.id().parse().unwrap(),
+        };
+        let receipt = export.receipts()[0].clone();
+        receipt.verify(&keys).unwrap();
+        let mut altered = receipt.clone();
+        altered.body.output_hash = ContentId::of(b"another output");
+        assert!(altered.verify(&keys).is_err(), "an altered output hash passes");
+        receipt.body
+    };
+    let there = receipt_on(&two, "two");
+    let here = receipt_on(&one, "one");
+    assert_eq!(there.rung, sedge_trust::Rung::ReRunnable);
+    assert_eq!(there.input_hash, here.input_hash);
+    assert_eq!(there.artifact_hash, here.artifact_hash);
+    assert_eq!(there.output_hash, here.output_hash);
+}
+
+#[test]
 fn budgets_travel_and_failures_come_back() {
     let (one, two) = (Machine::up("one"), Machine::up("two"));
     one.pair(&two);
