@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{Bench, answer, call, call_within, still_serves, task};
 
 #[tokio::test]
-async fn row_066_an_endless_loop_ends_by_its_time() {
+async fn an_endless_loop_ends_by_its_time() {
     let bench = Bench::new();
     let probe = bench.deploy("probe").await;
     let second = Budgets { time_ms: Some(1000), ..Budgets::default() };

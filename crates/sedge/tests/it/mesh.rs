@@ -4,8 +4,8 @@ use std::fs;
 
 use sedge_base::ContentId;
 use sedge_trust::receipt::VerifyKeys;
-use sedge_trust::seed::{Budgets, Task, TaskEnvelope};
-use sedge_trust::{Export, Status};
+use sedge_trust::seed::{self, Budgets, Claim, Signed, Task, TaskEnvelope};
+use sedge_trust::{Export, Identity, Status};
 use serde_json::Value;
 
 use crate::machine::{Machine, PROBE, UPPER, program};
@@ -31,9 +31,8 @@ fn row_065_a_function_is_deployed_to_another_process_and_invoked_by_id() {
     assert!(why["words"].as_str().is_some_and(|it| it.contains("two")), "{why}");
 }
 
-#[test]
-fn row_079_a_task_on_another_process_leaves_a_receipt_that_verifies_and_binds_its_hash() {
-    // The older form's hash binds a task too: vector 003-11.
+/// The older forms bind a task too: vectors 003-11, 003-12 and 003-13.
+fn the_listed_forms_have_the_listed_bytes() {
     let listed = TaskEnvelope::new(Task {
         task_id: "task-001".to_owned(),
         module_cid: "local:module_cid".to_owned(),
@@ -45,7 +44,50 @@ fn row_079_a_task_on_another_process_leaves_a_receipt_that_verifies_and_binds_it
         deadline: sedge_base::Timestamp::from_millis(1_700_000_000_000),
         priority: 1,
     });
-    assert!(listed.envelope_hash.to_string().starts_with("dc64b5158343db63"));
+    assert_eq!(
+        listed.envelope_hash.to_string(),
+        "dc64b5158343db63eb963662c0628a6addffc280d9782cfb309399f8e808130d"
+    );
+    let signer = Identity::from_bytes(&[1; 64]);
+    let receipt = seed::Receipt {
+        task_id: "task-001".to_owned(),
+        executor: "executor-001".to_owned(),
+        result_cid: "local:result_cid".to_owned(),
+        status: seed::Status::Success,
+        fuel_used: 500_000,
+        memory_peak_mb: 64,
+        execution_ms: 1500,
+        input_hash: ContentId::from_bytes([1; 32]),
+        output_hash: ContentId::from_bytes([2; 32]),
+        module_hash: ContentId::from_bytes([3; 32]),
+        start_timestamp: 1000,
+        end_timestamp: 2500,
+        module_cid: "local:module_cid".to_owned(),
+        input_cid: "local:input_cid".to_owned(),
+        entrypoint: "process".to_owned(),
+        output_schema_hash: ContentId::from_bytes([0; 32]),
+        task_envelope_hash: listed.envelope_hash,
+    };
+    assert_eq!(
+        Signed::sign(receipt, &signer).signature.to_string(),
+        "4d58646e1c502212f24b337253452a2d0be0b0809915136c2006257e25402c37\
+         87c0f84c2f2094a6979256acb7d30bceda4c05095ac642945ed15fdad0aea108"
+    );
+    let claim = Claim {
+        task_id: "task-001".to_owned(),
+        executor_id: "executor-001".to_owned(),
+        timestamp: sedge_base::Timestamp::from_millis(1_700_000_000_000),
+    };
+    assert_eq!(
+        Signed::sign(claim, &signer).signature.to_string(),
+        "259a43d9991fff7f3212a9f5144e25ee08d6b355fbae5501d88381d4c9d0ad79\
+         a98376fe00025faa6709fb785f00d428b082b958b08299bb62c1b8e7208d760a"
+    );
+}
+
+#[test]
+fn row_079_a_task_on_another_process_leaves_a_receipt_that_verifies_and_binds_its_hash() {
+    the_listed_forms_have_the_listed_bytes();
 
     let (one, two) = (Machine::up("one"), Machine::up("two"));
     one.pair(&two);
