@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sedge_base::{ErrorKind, NodeId, TaskId, Timestamp};
 use sedge_trust::receipt::Status;
 
-use crate::{Budgets, Event, Handle, Task};
+use crate::{Budgets, Event, Handle, Media, Task};
 
 /// Inputs that the check runs.
 #[derive(Debug, Clone)]
@@ -103,6 +103,7 @@ fn task(handle: &Handle, id: &str, input: Bytes) -> Task {
         id: id.parse::<TaskId>().unwrap_or_else(|_| unreachable!("a literal")),
         capability: handle.descriptor().name.clone(),
         input,
+        media: Media::Plain,
         budgets: Budgets::default(),
         deadline: Timestamp::from_millis(u64::MAX),
         priority: Task::USUAL_PRIORITY,

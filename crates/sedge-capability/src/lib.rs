@@ -11,6 +11,7 @@ mod budgets;
 pub mod conformance;
 mod descriptor;
 mod failure;
+pub mod http;
 mod outcome;
 mod task;
 
@@ -22,7 +23,7 @@ pub use budgets::{Budgets, Usage};
 pub use descriptor::{Descriptor, Idempotence, Kind, Name, NameError};
 pub use failure::Failure;
 pub use outcome::{End, Event, Gone, Outcome, Sink};
-pub use task::Task;
+pub use task::{Media, Task};
 
 /// One thing that a node can do for a caller, here or on another node.
 #[async_trait]

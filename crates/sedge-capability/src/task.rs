@@ -3,9 +3,21 @@
 use bytes::Bytes;
 use sedge_base::{ContentId, NodeId, TaskId, Timestamp};
 use sedge_trust::canonical::{self, CanonicalError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Budgets, Name};
+
+/// What the bytes of an input are, and of the output that answers it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Media {
+    /// What the capability's own schemas say.
+    #[default]
+    #[serde(rename = "plain")]
+    Plain,
+    /// A whole HTTP message, see [`http`](crate::http).
+    #[serde(rename = "message/http")]
+    Http,
+}
 
 /// What somebody wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +28,8 @@ pub struct Task {
     pub capability: Name,
     /// The input, as the capability's schema says.
     pub input: Bytes,
+    /// What the input is.
+    pub media: Media,
     /// The most it may use.
     pub budgets: Budgets,
     /// When the requester stops waiting, by the requester's clock.
@@ -48,17 +62,19 @@ impl Task {
             id: &'a TaskId,
             capability: &'a Name,
             input_hash: ContentId,
+            media: Media,
             budgets: Budgets,
             deadline_ms: u64,
             priority: u8,
             requester: NodeId,
         }
-        let Self { id, capability, input: _, budgets, deadline, priority, requester } = self;
+        let Self { id, capability, input: _, media, budgets, deadline, priority, requester } = self;
         let facts = Facts {
             version: "sedge-task/1",
             id,
             capability,
             input_hash: self.input_id(),
+            media: *media,
             budgets: *budgets,
             deadline_ms: deadline.as_millis(),
             priority: *priority,
@@ -78,6 +94,7 @@ mod tests {
             id: "t-1".parse().unwrap(),
             capability: "fn-1".parse().unwrap(),
             input: Bytes::from_static(b"in"),
+            media: Media::Plain,
             budgets: Budgets::default(),
             deadline: Timestamp::from_millis(5),
             priority: 1,
@@ -89,6 +106,7 @@ mod tests {
             Task { id: "t-2".parse().unwrap(), ..task.clone() },
             Task { capability: "fn-2".parse().unwrap(), ..task.clone() },
             Task { input: Bytes::from_static(b"on"), ..task.clone() },
+            Task { media: Media::Http, ..task.clone() },
             Task { budgets: Budgets { fuel: Some(1), ..Budgets::default() }, ..task.clone() },
             Task { deadline: Timestamp::from_millis(6), ..task.clone() },
             Task { priority: 2, ..task.clone() },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sedge_base::{ErrorKind, NodeId, TaskId, Timestamp};
-use sedge_capability::{Budgets, Capability, Failure, Task};
+use sedge_capability::{Budgets, Capability, Failure, Media, Task};
 use serde::Serialize;
 use tokio::time::Instant;
 use wasmtime::Store;
@@ -188,6 +188,7 @@ fn task(function: &Function, input: Bytes) -> Task {
         id: TaskId::try_from("bench".to_owned()).unwrap_or_else(|_| unreachable!("a literal")),
         capability: function.descriptor().name.clone(),
         input,
+        media: Media::Plain,
         budgets: Budgets::default(),
         deadline: Timestamp::from_millis(u64::MAX),
         priority: Task::USUAL_PRIORITY,

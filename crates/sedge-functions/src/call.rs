@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sedge_base::{ByteSize, ErrorKind};
 use sedge_capability::Failure;
+use sedge_capability::http::MessageError;
 use sedge_trust::receipt::Status;
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component::{ComponentExportIndex, InstancePre, WasmList, WasmStr};
@@ -69,6 +70,9 @@ pub enum CallError {
     /// The request is not one that `wasi:http` can carry.
     #[error("a request needs an authority, in its address or its host header")]
     BadRequest,
+    /// The input says that it is an HTTP message, and is none.
+    #[error(transparent)]
+    Message(MessageError),
     /// The function does not handle HTTP.
     #[error("the function does not handle HTTP requests")]
     NotHttp,
@@ -99,7 +103,7 @@ impl CallError {
             Self::Trap { .. } | Self::Function { .. } | Self::NoResponse | Self::Http { .. } => {
                 ErrorKind::Failed
             }
-            Self::BadRequest => ErrorKind::Invalid,
+            Self::BadRequest | Self::Message(_) => ErrorKind::Invalid,
             Self::NotHttp => ErrorKind::Unsupported,
             Self::Busy { .. } | Self::PoolFull | Self::Stopping => ErrorKind::Unavailable,
         }
@@ -118,6 +122,7 @@ impl CallError {
             | Self::NoResponse
             | Self::Http { .. }
             | Self::BadRequest
+            | Self::Message(_)
             | Self::NotHttp
             | Self::Busy { .. }
             | Self::PoolFull => Status::Error,
@@ -135,6 +140,7 @@ impl CallError {
             Self::NoResponse => "no_response",
             Self::Http { .. } => "http_error",
             Self::BadRequest => "bad_request",
+            Self::Message(_) => "bad_message",
             Self::NotHttp => "not_http",
             Self::Busy { .. } => "busy",
             Self::PoolFull => "pool_full",

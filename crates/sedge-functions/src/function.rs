@@ -12,8 +12,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hyper::{Request, Response};
 use sedge_base::{Cancel, ContentId, ErrorKind};
+use sedge_capability::http::{read_request, write_response};
 use sedge_capability::{
-    Capability, Descriptor, End, Failure, Idempotence, Kind, Name, Outcome, Sink, Task, Usage,
+    Capability, Descriptor, End, Failure, Idempotence, Kind, Media, Name, Outcome, Sink, Task,
+    Usage,
 };
 use sedge_trust::receipt::{Rung, Status};
 use serde::Serialize;
@@ -156,11 +158,6 @@ impl Function {
         &self.0
     }
 
-    /// Returns whether it handles HTTP requests, see [`Function::handle`].
-    pub fn is_http(&self) -> bool {
-        matches!(self.0.entry, Entry::Http(..))
-    }
-
     /// Returns whether it has succeeded once, or was warmed up, since it was deployed.
     pub fn is_warm(&self) -> bool {
         self.0.warm.load(Ordering::Relaxed)
@@ -184,20 +181,6 @@ impl Function {
         self.0.warm_up().await;
         self.0.warm.store(true, Ordering::Relaxed);
     }
-
-    /// Answers one HTTP request under the function's limits; the response comes as a whole.
-    ///
-    /// # Errors
-    ///
-    /// A [`Failure`] made of a [`CallError`]; `not_http` when it handles none.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future ends the guest.
-    pub async fn handle(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Failure> {
-        let (answer, _) = self.0.run_http(request, self.0.limits).await?;
-        Ok(answer?)
-    }
 }
 
 #[async_trait]
@@ -208,7 +191,8 @@ impl Capability for Function {
 
     async fn run(&self, task: Task) -> Result<Outcome, Failure> {
         let limits = self.0.limits.within(&task.budgets);
-        let mut answering: Answering = Box::pin(Arc::clone(&self.0).answer(task.input, limits));
+        let mut answering: Answering =
+            Box::pin(Arc::clone(&self.0).answer(task.input, task.media, limits));
         // Most tasks end before the first tick; they need no future of their own.
         match poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await {
             Poll::Ready(answer) => answer.map(|(output, end)| Outcome::ready(output, end)),
@@ -248,19 +232,12 @@ async fn deliver(answering: Answering, sink: Sink, cancel: Cancel) {
 
 impl Inner {
     /// Runs one task from its place in the queue to its end record.
-    async fn answer(self: Arc<Self>, input: Bytes, limits: Limits) -> Answer {
+    async fn answer(self: Arc<Self>, input: Bytes, media: Media, limits: Limits) -> Answer {
         if let Entry::Http(..) = self.entry {
-            let request = Request::post("http://function.local/").body(input);
-            let request = request.map_err(|_| CallError::BadRequest)?;
-            let (answer, mut end) = self.run_http(request, limits).await?;
-            let body = answer.map_or_else(
-                |_| Bytes::new(),
-                |response| {
-                    end.detail.insert("http_status".to_owned(), response.status().as_u16().into());
-                    response.into_body()
-                },
-            );
-            return Ok((body, end));
+            return self.answer_http(input, media, limits).await;
+        }
+        if media != Media::Plain {
+            return Err(CallError::NotHttp.into());
         }
         let begun = self.begin(&limits).await?;
         let (answer, spent) = match &self.entry {
@@ -277,6 +254,24 @@ impl Inner {
         let output_bytes = answer.as_ref().map_or(0, Bytes::len);
         let end = begun.counted.end(answer.as_ref().err(), spent, output_bytes);
         Ok((answer.unwrap_or_default(), end))
+    }
+
+    /// Runs one task of a function that handles HTTP; plain input is posted to `/`.
+    async fn answer_http(&self, input: Bytes, media: Media, limits: Limits) -> Answer {
+        let request = match media {
+            Media::Http => read_request(&input).map_err(CallError::Message)?,
+            Media::Plain => Request::post("http://function.local/")
+                .body(input)
+                .map_err(|_| CallError::BadRequest)?,
+        };
+        let (answer, mut end) = self.run_http(request, limits).await?;
+        let Ok(response) = answer else { return Ok((Bytes::new(), end)) };
+        end.detail.insert("http_status".to_owned(), response.status().as_u16().into());
+        let output = match media {
+            Media::Http => write_response(&response),
+            Media::Plain => response.into_body(),
+        };
+        Ok((output, end))
     }
 
     /// Runs one HTTP request; the answer is beside its end record.

@@ -12,7 +12,7 @@ use sedge_routing::{Candidate, Decision, Load, Reason, Rejected, Request, Strate
 use sedge_trust::receipt::Status;
 use serde::{Deserialize, Serialize};
 
-use crate::node::{Node, internal};
+use crate::node::{Node, internal, unwritten};
 use crate::remote::Remote;
 use crate::view::{Answer, Ask};
 use crate::wire::Offered;
@@ -56,6 +56,7 @@ impl Node {
             id: id.parse().map_err(internal)?,
             capability: ask.capability.clone(),
             input: ask.input.clone(),
+            media: ask.media,
             budgets,
             deadline: self.clock.now().plus(time),
             priority: Task::USUAL_PRIORITY,
@@ -144,7 +145,7 @@ impl Node {
         let text = serde_json::to_string(&routed).map_err(internal)?;
         let stored =
             sedge_store::StoredDecision { task: task.clone(), at: self.clock.now(), json: text };
-        self.store.decisions().put(stored).await.map_err(internal)
+        self.store.decisions().put(stored).await.map_err(|it| unwritten(it.kind(), it))
     }
 
     /// Returns the routing decision of a task, or the last one.

@@ -11,7 +11,7 @@ use sedge_functions::{DeployError, Deployment};
 use sedge_net::{FrameReader, FrameWriter};
 use tokio::time::Instant;
 
-use crate::node::{Node, internal, with_source};
+use crate::node::{Node, internal, unwritten, with_source};
 use crate::remote::OPEN_WITHIN;
 use crate::view::{Deploy, DeployOptions, Deployed, Target};
 use crate::wire::{self, DeployHead, Request, WireError};
@@ -89,8 +89,12 @@ impl Node {
             .await
             .map_err(refused)?;
         let content = stored.content;
-        self.store.blobs().put(wasm.into(), Some(content)).await.map_err(internal)?;
-        self.store.deployments().put(stored).await.map_err(internal)?;
+        self.store
+            .blobs()
+            .put(wasm.into(), Some(content))
+            .await
+            .map_err(|it| unwritten(it.kind(), it))?;
+        self.store.deployments().put(stored).await.map_err(|it| unwritten(it.kind(), it))?;
         let limit = self.config.node.max_tasks.get();
         self.registry.offer(function as Handle, limit)?;
         Ok(content)

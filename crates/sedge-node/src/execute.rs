@@ -46,7 +46,7 @@ impl Executor {
             let text = format!("this node does not offer `{}`", task.capability);
             Failure::new(ErrorKind::NotFound, "unknown_capability", text)
         })?;
-        entry.check_input(&task.input)?;
+        entry.check_input(&task)?;
         let place = entry.take_place()?;
         let descriptor = entry.handle().descriptor();
         let task_hash = task.hash().map_err(|it| {
@@ -159,7 +159,10 @@ async fn finish(run: Run, watched: Watched, sink: Sink, (ledger, clock): (&Ledge
         Err(error) => {
             // Without a receipt on disk there is no answer: acknowledged means on disk.
             let text = format!("the receipt could not be written: {error}");
-            let failure = Failure::new(ErrorKind::Internal, "no_receipt", text);
+            let failure = match error.kind() {
+                kind @ ErrorKind::Exhausted => Failure::new(kind, "disk_full", text),
+                _ => Failure::new(ErrorKind::Internal, "no_receipt", text),
+            };
             end = End::failed(Status::Error, failure, end.usage);
         }
     }

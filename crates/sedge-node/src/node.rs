@@ -269,6 +269,16 @@ pub(crate) fn internal(error: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorKind::Internal, "store_failed", format!("the node's store failed: {error}"))
 }
 
+/// Turns a failed write into what a caller sees: a full disk is something that an owner can mend.
+pub(crate) fn unwritten(kind: ErrorKind, error: impl std::fmt::Display) -> Failure {
+    match kind {
+        ErrorKind::Exhausted => {
+            Failure::new(kind, "disk_full", format!("nothing was kept: {error}"))
+        }
+        _ => internal(error),
+    }
+}
+
 /// Writes an error with what is behind it, such as what the operating system said.
 pub(crate) fn with_source(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use bytes::Bytes;
 use sedge_base::ErrorKind;
-use sedge_capability::{End, Failure, Handle, Kind, Name};
+use sedge_capability::{End, Failure, Handle, Kind, Media, Name, Task};
 
 use crate::wire::Offered;
 
@@ -133,11 +132,14 @@ impl Entry {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`], naming the place in the input.
-    pub(crate) fn check_input(&self, input: &Bytes) -> Result<(), Failure> {
+    pub(crate) fn check_input(&self, task: &Task) -> Result<(), Failure> {
         let Some(schema) = &self.schema else { return Ok(()) };
         let name = self.handle.descriptor().name.clone();
         let invalid = |text: String| Failure::new(ErrorKind::Invalid, "invalid_input", text);
-        let value: serde_json::Value = serde_json::from_slice(input)
+        if task.media != Media::Plain {
+            return Err(invalid(format!("`{name}` takes JSON and no HTTP messages")));
+        }
+        let value: serde_json::Value = serde_json::from_slice(&task.input)
             .map_err(|error| invalid(format!("the input of `{name}` is not JSON: {error}")))?;
         schema.validate(&value).map_err(|error| {
             let place = error.instance_path().to_string();

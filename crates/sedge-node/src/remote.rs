@@ -59,6 +59,7 @@ impl Capability for Remote {
         let head = Request::Run(RunHead {
             task: task.id.clone(),
             capability: task.capability.clone(),
+            media: task.media,
             budgets: task.budgets,
             deadline: task.deadline,
             priority: task.priority,

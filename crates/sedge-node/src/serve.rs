@@ -95,9 +95,9 @@ async fn run(
     (reader, writer): Both<'_>,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), WireError> {
-    let RunHead { task, capability, budgets, deadline, priority, length } = head;
+    let RunHead { task, capability, media, budgets, deadline, priority, length } = head;
     let input = within(wire::read_body(reader, length)).await?;
-    let task = Task { id: task, capability, input, budgets, deadline, priority, requester };
+    let task = Task { id: task, capability, input, media, budgets, deadline, priority, requester };
     let outcome = match node.executor().run(task).await {
         Ok(outcome) => outcome,
         Err(failure) => return wire::send_refusal(writer, &failure).await,

@@ -21,7 +21,7 @@ use crate::home::{Home, HomeError};
 use crate::load::{Gauges, Meter};
 use crate::members::Members;
 use crate::mesh::Mesh;
-use crate::node::{Node, internal};
+use crate::node::{Node, internal, unwritten};
 use crate::pair::Pairing;
 use crate::registry::Registry;
 use crate::wire::{Listed, Roster};
@@ -203,7 +203,7 @@ pub(crate) async fn put_member(store: &Store, listed: &Listed) -> Result<(), Fai
         at: member.joined_at,
         json: serde_json::to_string(listed).map_err(internal)?,
     };
-    store.members().put(record).await.map_err(internal)
+    store.members().put(record).await.map_err(|it| unwritten(it.kind(), it))
 }
 
 fn pick_name(options: &StartOptions, config: &Config) -> Result<Option<String>, ConfigError> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
-use sedge_capability::{Budgets, Descriptor, Failure, Kind, Name, Outcome};
+use sedge_capability::{Budgets, Descriptor, Failure, Kind, Media, Name, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// What a door asks a node to run.
@@ -16,6 +16,8 @@ pub struct Ask {
     pub kind: Option<Kind>,
     /// The input, as the capability's schema says.
     pub input: Bytes,
+    /// What the input is.
+    pub media: Media,
     /// The most it may use.
     pub budgets: Budgets,
     /// The one node to run it on, by name, id or the beginning of an id; `None` lets routing pick.

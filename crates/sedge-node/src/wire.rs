@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use sedge_base::{ByteSize, ContentId, TaskId, Timestamp};
-use sedge_capability::{Budgets, Descriptor, End, Failure, Name};
+use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
 use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, SendStream};
 use sedge_trust::{Membership, Receipt};
 use serde::de::DeserializeOwned;
@@ -97,6 +97,7 @@ pub(crate) struct Listed {
 pub(crate) struct RunHead {
     pub(crate) task: TaskId,
     pub(crate) capability: Name,
+    pub(crate) media: Media,
     pub(crate) budgets: Budgets,
     pub(crate) deadline: Timestamp,
     pub(crate) priority: u8,

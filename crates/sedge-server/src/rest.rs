@@ -23,10 +23,11 @@ use crate::refusal::Refusal;
 use crate::routes::Door;
 use crate::server::Shared;
 
-pub(crate) use error::refuse;
+pub(crate) use error::{Error, refuse};
 pub use error::{ErrorBody, ErrorRecord};
 pub use functions::{OPTIONS_HEADER, USAGE_HEADER};
 pub use pairing::{InviteAsk, JoinAsk};
+pub(crate) use query::name as capability_name;
 pub(crate) use receipts::receipt_id;
 
 /// The largest request whose path says nothing else, in bytes.

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use hyper::Request;
-use sedge_capability::{Budgets, Capability};
+use sedge_base::ErrorKind;
+use sedge_capability::http::{read_response, write_request};
+use sedge_capability::{Budgets, Capability, Media};
 use sedge_functions::Function;
 use sedge_trust::receipt::{Rung, Status};
 
@@ -13,20 +15,26 @@ async fn post(function: &Function, path: &str, body: &'static str) -> String {
     let request = Request::post(format!("http://function.local{path}"))
         .body(Bytes::from_static(body.as_bytes()))
         .unwrap();
-    match function.handle(request).await {
-        Ok(response) => {
-            let text = String::from_utf8_lossy(response.body());
-            format!("{} {text}", response.status().as_u16())
-        }
-        Err(failure) => format!("{}: {}", failure.code, failure.message),
+    let mut task = crate::task(function, write_request(&request), Budgets::default());
+    task.media = Media::Http;
+    let outcome = match function.run(task).await {
+        Ok(outcome) => outcome,
+        Err(failure) => return format!("{}: {}", failure.code, failure.message),
+    };
+    let (output, end) = outcome.collect().await;
+    if let Some(failure) = end.failure {
+        return format!("{}: {}", failure.code, failure.message);
     }
+    let response = read_response(&output.into()).unwrap();
+    assert_eq!(end.detail.get("http_status"), Some(&response.status().as_u16().into()));
+    let text = String::from_utf8_lossy(response.body());
+    format!("{} {text}", response.status().as_u16())
 }
 
 #[tokio::test]
 async fn a_request_is_answered() {
     let bench = Bench::new();
     let web = bench.deploy("web").await;
-    assert!(web.is_http());
     assert_eq!(web.descriptor().rung, Rung::ReRunnable);
     assert_eq!(post(&web, "/", "abc").await, "200 ABC");
     assert_eq!(post(&web, "/none", "").await, "404 no such page");
@@ -65,6 +73,16 @@ async fn misbehaviour_is_told_and_survived() {
         assert_eq!(post(&web, path, "").await, expected, "{path}");
         assert_eq!(post(&web, "/", "on").await, "200 ON", "after {path}");
     }
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused() {
+    let bench = Bench::new();
+    let web = bench.deploy("web").await;
+    let mut task = crate::task(&web, "hello", Budgets::default());
+    task.media = Media::Http;
+    let failure = web.run(task).await.unwrap_err();
+    assert_eq!((failure.code.as_ref(), failure.kind), ("bad_message", ErrorKind::Invalid));
 }
 
 #[tokio::test]

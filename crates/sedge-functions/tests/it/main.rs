@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sedge_base::{NodeId, TaskScope, Timestamp};
-use sedge_capability::{Budgets, Capability, End, Task};
+use sedge_capability::{Budgets, Capability, End, Media, Task};
 use sedge_functions::{
     DeployError, Deployment, Function, FunctionsConfig, FunctionsSection, Runtime,
 };
@@ -66,6 +66,7 @@ fn task(function: &Function, input: impl Into<Bytes>, budgets: Budgets) -> Task 
         id: "t-1".parse().unwrap(),
         capability: function.descriptor().name.clone(),
         input: input.into(),
+        media: Media::Plain,
         budgets,
         deadline: Timestamp::from_millis(u64::MAX),
         priority: Task::USUAL_PRIORITY,

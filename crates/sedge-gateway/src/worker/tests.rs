@@ -3,7 +3,7 @@
 use std::sync::mpsc as steps;
 
 use sedge_base::{ByteSize, NodeId, TaskId, Timestamp};
-use sedge_capability::{Budgets, Event};
+use sedge_capability::{Budgets, Event, Media};
 use sedge_trust::Status;
 
 use super::*;
@@ -78,6 +78,7 @@ fn task(budgets: Budgets) -> Task {
         id: "t".parse::<TaskId>().unwrap(),
         capability: "double".parse().unwrap(),
         input: Bytes::new(),
+        media: Media::Plain,
         budgets,
         deadline: Timestamp::from_millis(u64::MAX),
         priority: Task::USUAL_PRIORITY,

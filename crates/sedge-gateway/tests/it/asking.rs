@@ -1,7 +1,7 @@
 //! What the tests ask a model, and how they read its answer.
 
 use sedge_base::{ErrorKind, NodeId, Timestamp};
-use sedge_capability::{Budgets, End, Failure, Handle, Task};
+use sedge_capability::{Budgets, End, Failure, Handle, Media, Task};
 use serde_json::Value;
 
 /// Makes a task of an input in JSON.
@@ -10,6 +10,7 @@ pub(crate) fn task(handle: &Handle, input: &Value, budgets: Budgets) -> Task {
         id: "asked".parse().unwrap(),
         capability: handle.descriptor().name.clone(),
         input: serde_json::to_vec(input).unwrap().into(),
+        media: Media::Plain,
         budgets,
         deadline: Timestamp::from_millis(u64::MAX),
         priority: Task::USUAL_PRIORITY,

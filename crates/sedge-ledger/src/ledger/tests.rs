@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sedge_base::Timestamp;
-use sedge_capability::{Budgets, Descriptor, Idempotence, Kind, Task, Usage};
+use sedge_capability::{Budgets, Descriptor, Idempotence, Kind, Media, Task, Usage};
 use sedge_trust::receipt::{Rung, verify_chain};
 
 use sedge_trust::Status;
@@ -48,6 +48,7 @@ fn task(id: &str, requester: NodeId) -> Task {
         id: id.parse().unwrap(),
         capability: "fn-1".parse().unwrap(),
         input: Bytes::from_static(b"in"),
+        media: Media::Plain,
         budgets: Budgets::default(),
         deadline: Timestamp::from_millis(1_700_000_001_000),
         priority: Task::USUAL_PRIORITY,

@@ -7,7 +7,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use sedge_base::{Clock, ErrorKind};
-use sedge_capability::{Budgets, End, Failure, Kind, Name};
+use sedge_capability::{Budgets, End, Failure, Kind, Media, Name};
 use sedge_node::{Answer, Ask};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -88,6 +88,7 @@ pub(super) async fn run(
         capability: model.clone(),
         kind: Some(kind),
         input: input.into(),
+        media: Media::Plain,
         budgets: Budgets::default(),
         on,
     };

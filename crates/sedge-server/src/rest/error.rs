@@ -62,6 +62,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
             Some("the key is in the file `api.key` of the node's home")
         }
         "unknown_node" | "node_not_found" => Some("`sedge nodes` lists the nodes"),
+        "disk_full" => Some("make room on the disk that holds the node's home"),
         "out_of_fuel" => Some("give it more with `--fuel`"),
         "out_of_memory" => Some("give it more with `--memory`"),
         _ => None,

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use sedge_base::{ByteSize, ErrorKind};
-use sedge_capability::{Budgets, Failure, Kind, Usage};
+use sedge_capability::{Budgets, Failure, Kind, Media, Usage};
 use sedge_node::{Ask, Deploy, DeployOptions, Deployed, Target};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -88,6 +88,7 @@ pub(super) async fn call(
         capability: name(&function)?,
         kind: Some(Kind::Function),
         input: body?,
+        media: Media::Plain,
         budgets: Budgets { fuel, memory, time_ms, ..Budgets::default() },
         on: asked_node(&headers)?,
     };

@@ -29,7 +29,7 @@ pub(super) fn invalid(code: &'static str, message: impl ToString) -> Error {
 }
 
 /// Reads a capability's name out of a path.
-pub(super) fn name(text: &str) -> Result<Name, Error> {
+pub(crate) fn name(text: &str) -> Result<Name, Error> {
     text.parse().map_err(|err| invalid("invalid_name", err))
 }
 
