@@ -25,6 +25,7 @@ mod refusal;
 mod rest;
 mod routes;
 mod server;
+mod wasi_http;
 
 pub use rest::{ErrorBody, ErrorRecord, InviteAsk, JoinAsk, OPTIONS_HEADER, USAGE_HEADER};
 pub use server::{BindError, Server};

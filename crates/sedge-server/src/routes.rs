@@ -7,7 +7,7 @@ use axum::response::Response;
 use crate::access::{self, Access};
 use crate::refusal::Refusal;
 use crate::server::Shared;
-use crate::{health, openai, rest};
+use crate::{health, openai, rest, wasi_http};
 
 /// One way in: where it is, what it serves and how it says no.
 pub(crate) struct Door {
@@ -22,7 +22,7 @@ pub(crate) struct Door {
 }
 
 /// Every door.
-const DOORS: [&Door; 3] = [&health::DOOR, &openai::DOOR, &rest::DOOR];
+const DOORS: [&Door; 4] = [&health::DOOR, &openai::DOOR, &rest::DOOR, &wasi_http::DOOR];
 
 /// Where nothing is: an unknown path, refused as the REST door refuses.
 const NOWHERE: Door =
