@@ -1,6 +1,8 @@
 //! `kill -9` at bad moments: nothing acknowledged is lost, nobody waits for the dead.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -118,4 +120,40 @@ fn a_killed_node_leaves_nothing_that_hinders_the_next() {
     assert!(error["hint"].as_str().unwrap().contains("sedge up"), "{error}");
     one.start();
     assert_eq!(one.json(&["status"])["name"], "one");
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let one = Machine::up_on_a_disk_of("one", "8m");
+    one.json(&["deploy", UPPER, "--id", "fn-1"]);
+    let kept = one.json(&["call", "fn-1", "--input", "before"])["receipt"].clone();
+
+    let ballast = one.home().join("ballast");
+    let mut file = File::create(&ballast).unwrap();
+    let block = [1; 4096];
+    let full = loop {
+        if let Err(error) = file.write_all(&block) {
+            break error.kind();
+        }
+    };
+    assert_eq!(full, std::io::ErrorKind::StorageFull);
+
+    let (exit, error) = one.fails(&["call", "fn-1", "--input", "meanwhile"]);
+    assert_eq!((exit, &error["code"]), (7, &"disk_full".into()), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("make room"), "{error}");
+    let (exit, error) = one.fails(&["deploy", PROBE, "--id", "fn-2"]);
+    assert_eq!((exit, &error["kind"]), (7, &"exhausted".into()), "{error}");
+    assert_eq!(one.json(&["status"])["name"], "one");
+
+    drop(file);
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(one.json(&["call", "fn-1", "--input", "after"])["output"], "AFTER");
+    let verified = one.json(&["receipt", "verify", kept.as_str().unwrap()]);
+    assert_eq!((&verified[0]["receipt"], &verified[0]["valid"]), (&kept, &true.into()));
+    let offers = one.json(&["capabilities"]);
+    assert!(offers.as_array().unwrap().iter().all(|it| it["name"] != "fn-2"), "{offers}");
+    let receipts = one.json(&["receipt", "list"]);
+    let places: Vec<_> =
+        receipts.as_array().unwrap().iter().map(|it| it["body"]["sequence"].as_u64()).collect();
+    assert_eq!(places, [Some(1), Some(0)], "the chain has no gap");
 }

@@ -22,6 +22,8 @@ pub(crate) const PROBE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../funct
 pub(crate) struct Machine {
     pub(crate) name: &'static str,
     arguments: Vec<&'static str>,
+    /// The size of the disk that the home lies on, when it has one of its own, such as `8m`.
+    disk: Option<&'static str>,
     child: Option<Child>,
     /// What the node said when it was ready.
     pub(crate) ready: Value,
@@ -49,15 +51,32 @@ impl Machine {
         machine
     }
 
+    /// A machine whose home lies on a small disk of its own: a file system in memory that only the
+    /// node's process sees. Needs a kernel that lets everybody make namespaces, or root.
+    pub(crate) fn up_on_a_disk_of(name: &'static str, size: &'static str) -> Self {
+        let mut machine = Self::new(name, vec!["--no-model"]);
+        machine.disk = Some(size);
+        machine.start();
+        machine
+    }
+
     /// A machine whose node was never started.
     pub(crate) fn new(name: &'static str, arguments: Vec<&'static str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         DirBuilder::new().mode(0o700).create(folder.path().join("home")).unwrap();
-        Self { name, arguments, child: None, ready: Value::Null, folder }
+        Self { name, arguments, disk: None, child: None, ready: Value::Null, folder }
     }
 
     pub(crate) fn home(&self) -> PathBuf {
-        self.folder.path().join("home")
+        let home = self.folder.path().join("home");
+        match (&self.child, self.disk) {
+            // As the node's process sees it.
+            (Some(child), Some(_)) => {
+                let seen = format!("/proc/{}/root", child.id());
+                PathBuf::from(seen).join(home.strip_prefix("/").unwrap())
+            }
+            _ => home,
+        }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -72,7 +91,7 @@ impl Machine {
     pub(crate) fn start(&mut self) {
         let log = File::create(self.folder.path().join("log")).unwrap();
         let mut child = self
-            .command(&["up", "--json", "--name", self.name, "--api", "127.0.0.1:0"])
+            .node_command(&["up", "--json", "--name", self.name, "--api", "127.0.0.1:0"])
             .args(["--listen", "127.0.0.1:0"])
             .args(&self.arguments)
             .stdout(Stdio::piped())
@@ -116,6 +135,22 @@ impl Machine {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program(arguments);
         command.env("SEDGE_HOME", self.home()).env("SEDGE_CACHE", self.folder.path().join("cache"));
+        command
+    }
+
+    /// Returns the command that starts the node, on the disk that it shall have.
+    fn node_command(&self, arguments: &[&str]) -> Command {
+        let Some(size) = self.disk else { return self.command(arguments) };
+        let plain = self.command(arguments);
+        let mount = format!("mount -t tmpfs -o size={size},mode=700 none \"$0\" && exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &mount]).arg(self.home());
+        command.arg(plain.get_program()).args(plain.get_args()).env_clear().stdin(Stdio::null());
+        for (name, value) in plain.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
         command
     }
 

@@ -5,8 +5,10 @@
 mod cli;
 mod crash;
 mod demo;
+mod functions;
 mod identity;
 mod machine;
 mod mesh;
 mod openai;
 mod pairing;
+mod strangers;

@@ -1,0 +1,100 @@
+//! Functions on running nodes: their limits, and HTTP from a foreign client.
+
+use std::thread;
+
+use crate::machine::{Machine, PROBE, until};
+
+const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../functions/web.wasm");
+
+/// What a client of the HTTP door got.
+#[derive(Debug)]
+struct Got {
+    status: u16,
+    headers: ureq::http::HeaderMap,
+    body: String,
+}
+
+impl Got {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Sends a request to the HTTP door, with the key unless it is left out.
+fn ask(machine: &Machine, method: &str, path: &str, body: &str, with_key: bool) -> Got {
+    let api = machine.ready["api"].as_str().unwrap();
+    let key = std::fs::read_to_string(machine.home().join("api.key")).unwrap();
+    let mut request = ureq::http::Request::builder()
+        .method(method)
+        .uri(format!("http://{api}{path}"))
+        .header("x-sedge-node", "forged");
+    if with_key {
+        request = request.header("authorization", format!("Bearer {}", key.trim()));
+    }
+    let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+    let mut response =
+        ureq::Agent::from(config).run(request.body(body.to_owned()).unwrap()).unwrap();
+    Got {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        body: response.body_mut().read_to_string().unwrap(),
+    }
+}
+
+#[test]
+fn an_http_function_answers_from_another_process() {
+    let (one, two) = (Machine::up("one"), Machine::up("two"));
+    one.pair(&two);
+    one.json(&["deploy", WEB, "--id", "web", "--to", "two"]);
+    one.until_offered("web", "two");
+
+    let got = ask(&one, "POST", "/fn/web/", "hello", true);
+    assert_eq!((got.status, got.body.as_str()), (200, "HELLO"));
+    assert_eq!(got.header("content-type"), Some("text/plain"));
+    assert_eq!(got.header("x-sedge-node"), Some(two.id().as_str()));
+    let receipt = got.header("x-sedge-receipt").unwrap();
+    assert_eq!(one.json(&["receipt", "verify", receipt])[0]["countersigned"], true);
+
+    assert_eq!(ask(&one, "GET", "/fn/web", "", true).status, 200);
+    let got = ask(&one, "DELETE", "/fn/web/a%20b/c?d=e", "", true);
+    assert_eq!((got.status, got.body.as_str()), (404, "no such page"));
+
+    let got = ask(&one, "POST", "/fn/web/", "hello", false);
+    assert_eq!(got.status, 401);
+    let got = ask(&one, "GET", "/fn/web/trap", "", true);
+    assert_eq!(got.status, 502, "{got:?}");
+    assert!(got.body.contains("\"kind\":\"failed\""), "{got:?}");
+    let got = ask(&one, "GET", "/fn/nothing/", "", true);
+    assert_eq!(got.status, 404, "{got:?}");
+    assert!(got.body.contains("\"code\":\"unknown_capability\""), "{got:?}");
+    assert_eq!(one.json(&["call", "web", "--input", "plain"])["output"], "PLAIN");
+}
+
+/// The time is the executing node's own record of the task. Load can only lengthen it, never
+/// shorten it, so the shortest of several runs is what the engine does.
+#[test]
+fn row_066_an_endless_loop_ends_within_a_tenth_of_its_time_and_the_node_still_serves() {
+    let one = Machine::up("one");
+    one.json(&["deploy", PROBE, "--id", "probe"]);
+    let mut shortest = u64::MAX;
+    for _ in 0..5 {
+        thread::scope(|scope| {
+            let endless =
+                scope.spawn(|| one.fails(&["call", "probe", "--input", "loop", "--time", "1s"]));
+            until("the loop runs", || one.json(&["status"])["running"] == 1);
+            assert_eq!(one.json(&["call", "probe", "--input", "echo on"])["output"], "on");
+            let (exit, error) = endless.join().unwrap();
+            assert_eq!((exit, &error["kind"]), (8, &"timeout".into()), "{error}");
+        });
+        let receipts = one.json(&["receipt", "list", "--limit", "1"]);
+        let body = &receipts[0]["body"];
+        assert_eq!(body["status"], "Timeout");
+        let at = |name: &str| body[name].as_u64().unwrap();
+        shortest = shortest.min(at("ended_ms") - at("started_ms"));
+        if shortest <= 1100 {
+            break;
+        }
+    }
+    println!("an endless loop with 1 s ended after {shortest} ms");
+    assert!((1000..=1100).contains(&shortest), "ended after {shortest} ms");
+}

@@ -1,0 +1,134 @@
+//! What somebody without rights can do to a running node: nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sedge_base::{NodeId, Secret};
+use sedge_net::{
+    Admission, Conn, DialError, Frame, FrameReader, FrameWriter, PeerAddr, Protocol, Quic,
+    QuicOptions, Transport,
+};
+use sedge_trust::{Identity, Owner};
+use serde_json::{Value, json};
+
+use crate::machine::{Machine, PATIENCE, UPPER};
+
+#[derive(Debug)]
+struct Everybody;
+
+impl Admission for Everybody {
+    fn admits(&self, _: NodeId, _: Protocol) -> bool {
+        true
+    }
+}
+
+/// Opens an end with a key of one's own choice.
+async fn end(identity: &Identity) -> Quic {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let options = QuicOptions::new(Secret::new(*identity.signing_seed()), vec![any]);
+    Quic::bind(options, Arc::new(Everybody)).await.unwrap()
+}
+
+fn place(machine: &Machine) -> PeerAddr {
+    let at = machine.json(&["status"])["mesh"][0].as_str().unwrap().parse().unwrap();
+    PeerAddr::new(machine.id().parse().unwrap()).with(at)
+}
+
+/// Sends frames on a stream of their own; returns the kind and text of the answer, if there is one.
+async fn say(conn: &Conn, frames: &[Frame]) -> Option<(u8, Value)> {
+    let stream = conn.open(PATIENCE).await.unwrap();
+    let mut writer = FrameWriter::new(stream.send);
+    for frame in frames {
+        writer.write(frame).await.unwrap();
+    }
+    let mut reader = FrameReader::new(stream.recv);
+    let answer = tokio::time::timeout(PATIENCE, reader.next()).await.unwrap().ok()??;
+    Some((answer.kind, answer.parse().unwrap_or_default()))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+const REQUEST: u8 = 1;
+const REPLY: u8 = 3;
+const REFUSED: u8 = 5;
+
+#[test]
+fn a_valid_but_unknown_key_gets_no_connection() {
+    let (one, two) = (Machine::up("one"), Machine::up("two"));
+    one.pair(&two);
+    let before = one.json(&["nodes"]).as_array().unwrap().len();
+    runtime().block_on(async {
+        let stranger = end(&Identity::generate().unwrap()).await;
+        for protocol in [Protocol::Mesh, Protocol::Pair] {
+            let refused = stranger.dial(&place(&one), protocol, Duration::from_secs(10)).await;
+            let error = refused.map(drop).unwrap_err();
+            let refused = matches!(error, DialError::Refused { .. } | DialError::NotSpoken { .. });
+            assert!(refused, "{protocol:?}: {error:?}");
+        }
+        stranger.close(PATIENCE).await;
+    });
+    assert_eq!(one.json(&["nodes"]).as_array().unwrap().len(), before);
+    one.json(&["deploy", UPPER, "--id", "fn-1", "--to", "two"]);
+    one.until_offered("fn-1", "two");
+    assert_eq!(one.json(&["call", "fn-1", "--input", "ok"])["output"], "OK");
+}
+
+#[test]
+fn a_member_that_forges_records_or_speaks_nonsense_changes_nothing() {
+    let (one, mut two) = (Machine::up("one"), Machine::up("two"));
+    one.pair(&two);
+    let nodes = |machine: &Machine| -> Vec<Value> {
+        let nodes = machine.json(&["nodes"]);
+        nodes.as_array().unwrap().iter().map(|it| it["id"].clone()).collect()
+    };
+    let before = nodes(&one);
+    let place = place(&one);
+    two.kill();
+    let identity = Identity::load_or_create(&two.home()).unwrap();
+    runtime().block_on(async {
+        let turned = end(&identity).await;
+        let conn = turned.dial(&place, Protocol::Mesh, PATIENCE).await.unwrap();
+
+        let (kind, roster) = say(&conn, &[request(&json!({"op": "roster", "members": []}))])
+            .await
+            .expect("a member gets an answer");
+        assert_eq!(kind, REPLY, "{roster}");
+        let honest = roster["members"][0]["membership"].clone();
+        let friend = Identity::generate().unwrap();
+        let impostor = Owner::generate().unwrap();
+        let mut forged = honest.clone();
+        forged["member"]["node_id"] = friend.node_id().to_string().into();
+        let mut renamed = honest.clone();
+        renamed["member"]["name"] = "somebody else".into();
+        let mut own = honest.clone();
+        own["member"]["node_id"] = friend.node_id().to_string().into();
+        own["member"]["swarm_id"] = impostor.swarm_id().to_string().into();
+        for membership in [forged, renamed, own] {
+            let members = json!([{"membership": membership, "addresses": []}]);
+            let asked = request(&json!({"op": "roster", "members": members}));
+            let (kind, said) = say(&conn, &[asked]).await.expect("a refusal");
+            assert_eq!(kind, REFUSED, "{said}");
+        }
+        for nonsense in [
+            Frame::new(REQUEST, b"{".to_vec()),
+            Frame::new(REQUEST, br#"{"op":"own_everything"}"#.to_vec()),
+            Frame::new(200, vec![0; 1000]),
+            Frame::new(REPLY, b"{}".to_vec()),
+        ] {
+            let answer = say(&conn, &[nonsense]).await;
+            assert!(answer.as_ref().is_none_or(|(kind, _)| *kind == REFUSED), "{answer:?}");
+        }
+        conn.close(sedge_net::CloseReason::Done);
+        turned.close(PATIENCE).await;
+    });
+    assert_eq!(nodes(&one), before);
+    two.start();
+    one.json(&["deploy", UPPER, "--id", "fn-1", "--to", "all"]);
+    assert_eq!(one.json(&["call", "fn-1", "--on", "one", "--input", "ok"])["output"], "OK");
+}
+
+fn request(value: &Value) -> Frame {
+    Frame::json(REQUEST, value).unwrap()
+}
