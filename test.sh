@@ -2,7 +2,7 @@
 # Sets up what the tests need, then runs every check of the project. Safe to run again and again.
 #
 #   ./test.sh            everything
-#   ./test.sh fmt lints  only these steps: fmt, lints, docs, tests
+#   ./test.sh fmt lints  only these steps: fmt, lints, docs, tests, lan
 #
 # Needs the Rust toolchain, a C compiler, and python3 with pip. Reads:
 #   CARGO_TARGET_DIR    where build output goes (default: target/)
@@ -115,11 +115,22 @@ wanted() {
   return 1
 }
 
+# Two machines in network namespaces; what it needs beyond the rest may be missing on a developer's machine.
+lan() {
+  local built=${CARGO_TARGET_DIR:-target}/debug
+  if ! { [ "$(id -u)" = 0 ] && command -v ip && command -v ss && ip netns add sedge-probe-$$; } >/dev/null 2>&1; then
+    printf '   left out: it needs root, iproute2 and a kernel with network namespaces\n'
+    return
+  fi
+  ip netns del sedge-probe-$$
+  bash crates/sedge/tests/lan.sh "$built/sedge" && sh crates/sedge-net/tests/lan.sh "$built/examples/neighbours"
+}
+
 only=("$@")
 for it in "${only[@]}"; do
   case $it in
-    fmt | lints | docs | tests) ;;
-    *) fail "there is no step \`$it\`" 'steps: fmt lints docs tests' ;;
+    fmt | lints | docs | tests | lan) ;;
+    *) fail "there is no step \`$it\`" 'steps: fmt lints docs tests lan' ;;
   esac
 done
 
@@ -132,4 +143,5 @@ if wanted docs; then
   step docs 'Documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 fi
 if wanted tests; then step tests 'Tests' cargo test --locked --workspace; fi
+if wanted lan; then step lan 'Two machines on one network' lan; fi
 report

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Two machines on one network, each a network namespace: nothing listens before pairing, a code is enough to join, the
+# loss of a machine or of its cable is an error within a second, and a mended cable is found again.
+# Needs root (network namespaces), iproute2 and python3; first argument: the built program.
+set -euo pipefail
+sedge=$(realpath "${1:?usage: lan.sh PATH/TO/sedge}")
+functions=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../../functions")
+folder=$(mktemp -d)
+declare -A space=([left]=sedge-left-$$ [right]=sedge-right-$$)
+
+cleanup() {
+  local side
+  for side in left right; do
+    if [ -n "$(pid "$side")" ]; then kill -9 "$(pid "$side")" 2>/dev/null || true; fi
+    ip netns del "${space[$side]}" 2>/dev/null || true
+  done
+  rm -rf "$folder"
+}
+trap cleanup EXIT
+
+die() {
+  printf 'error: %s\n' "$1" >&2
+  exit 1
+}
+
+pid() { sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$folder/$1/run/node.json" 2>/dev/null || true; }
+
+on() { # side, command...
+  local side=$1
+  shift
+  ip netns exec "${space[$side]}" env -i PATH="$PATH" HOME="$folder" SEDGE_HOME="$folder/$side" \
+    SEDGE_CACHE="$folder/cache" "$@"
+}
+
+start() {
+  mkdir -m 700 -p "$folder/$1"
+  on "$1" "$sedge" up --detach --no-model --name "$1" >"$folder/$1.log" 2>&1 || die "$(cat "$folder/$1.log")"
+}
+
+get() { python3 -c 'import json, sys; print(eval(sys.argv[1], {"it": json.load(sys.stdin)}))' "$1"; }
+
+until_true() { # what, command...
+  local what=$1 tries=0
+  shift
+  until "$@"; do
+    tries=$((tries + 1))
+    [ $tries -lt 400 ] || die "never came true: $what"
+  done
+}
+
+open_to_others() { on "$1" ss -Hlntu | awk '{print $5}' | grep -v -e '^127\.' -e '^\[::1\]' || true; }
+online() { [ "$(on "$1" "$sedge" nodes --json | get 'sum(n["status"] == "online" for n in it)')" = 2 ]; }
+busy() { [ "$(on "$1" "$sedge" status --json | get 'it["running"]')" = 1 ]; }
+
+for side in left right; do ip netns add "${space[$side]}"; done
+ip -n "${space[left]}" link add lan type veth peer name lan netns "${space[right]}"
+number=1
+for side in left right; do
+  ip -n "${space[$side]}" addr add "10.78.0.$number/24" dev lan
+  ip -n "${space[$side]}" link set lan up
+  ip -n "${space[$side]}" link set lo up
+  ip -n "${space[$side]}" route add default via 10.78.0.254 dev lan
+  number=$((number + 1))
+done
+
+for side in left right; do
+  start "$side"
+  [ -z "$(open_to_others "$side")" ] || die "before pairing, $side listens on $(open_to_others "$side")"
+done
+echo "before pairing, nobody listens beyond loopback"
+
+code=$(on left "$sedge" invite --no-wait --json | get 'it["code"]')
+on right "$sedge" join "$code" >/dev/null
+for side in left right; do until_true "$side lists both" online "$side"; done
+[ -n "$(open_to_others left)" ] || die 'left does not listen although it is paired'
+echo "joined with the code alone"
+
+on left "$sedge" deploy "$functions/upper.wasm" --id upper --to all >/dev/null
+on left "$sedge" deploy "$functions/probe.wasm" --id probe --to right >/dev/null
+[ "$(on left "$sedge" call upper --on right --input over --json | get 'it["output"]')" = OVER ] || die 'no answer'
+
+# How long a call hangs after its node is lost: the best of several, since load only adds.
+lose() { # how, command that loses the right node, command that brings it back
+  local best=99000000 round cut ended failed
+  for round in 1 2 3; do
+    on left "$sedge" call probe --on right --input loop --time 60s >/dev/null 2>"$folder/call.log" &
+    local call=$!
+    until_true "the call runs" busy left
+    cut=${EPOCHREALTIME/./}
+    $2
+    failed=0
+    wait $call || failed=$?
+    ended=${EPOCHREALTIME/./}
+    [ $failed = 10 ] || die "a call to a lost node ended with $failed: $(cat "$folder/call.log")"
+    [ $((ended - cut)) -ge $best ] || best=$((ended - cut))
+    $3
+    until_true 'both are online again' online left
+    [ $best -gt 1000000 ] || break
+  done
+  echo "$1: an error after $((best / 1000)) ms"
+  [ $best -le 1000000 ] || die "$1: an error only after $((best / 1000)) ms"
+}
+cut_cable() { ip -n "${space[right]}" link set lan down; }
+mend_cable() {
+  ip -n "${space[right]}" link set lan up
+  for side in left right; do
+    ip -n "${space[$side]}" route replace default via 10.78.0.254 dev lan
+  done
+}
+kill_right() { kill -9 "$(pid right)"; }
+start_right() { start right; }
+lose 'killed with -9' kill_right start_right
+lose 'cable cut' cut_cable mend_cable
+[ "$(on left "$sedge" call upper --on right --input again --json | get 'it["output"]')" = AGAIN ] || die 'no answer'
+echo ok
