@@ -31,6 +31,7 @@ const KINDS: &[Kind] = &[
         place: "crates/sedge-server/src/*.rs",
         except: &["access", "lib", "refusal", "routes", "server"],
     },
+    Kind { name: "capability kind", place: "crates/sedge-gateway/src/local/*.rs", except: &[] },
     Kind { name: "model source", place: "crates/sedge-gateway/src/sources/*.rs", except: &[] },
     Kind {
         name: "routing strategy",

@@ -23,6 +23,13 @@ pub enum Kind {
     Embedding,
 }
 
+impl Kind {
+    /// Returns whether a model answers.
+    pub const fn is_model(self) -> bool {
+        matches!(self, Self::Chat | Self::Embedding)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,11 +1,14 @@
 //! A stream of chunks and one end record.
 
+use std::any::Any;
+
 use bytes::Bytes;
 use sedge_base::ErrorKind;
 use sedge_trust::Receipt;
 use sedge_trust::receipt::Status;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{Failure, Usage};
 
@@ -59,6 +62,8 @@ pub enum Event {
 pub struct Outcome {
     events: mpsc::Receiver<Event>,
     ended: bool,
+    deadline: Option<Instant>,
+    kept: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// The caller is gone: nobody reads the outcome any more.
@@ -80,7 +85,7 @@ impl Outcome {
     /// Makes both sides of an outcome.
     pub fn channel() -> (Sink, Self) {
         let (sender, events) = mpsc::channel(Self::CAPACITY);
-        (Sink { events: sender }, Self { events, ended: false })
+        (Sink { events: sender }, Self { events, ended: false, deadline: None, kept: None })
     }
 
     /// Returns an outcome that is already complete.
@@ -94,6 +99,17 @@ impl Outcome {
         outcome
     }
 
+    /// Gives up on an engine that has not ended by then: the outcome ends with
+    /// [`ErrorKind::Timeout`], and the engine is asked to stop.
+    pub fn until(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Keeps a guard, such as a place among running tasks, until the end was read or the reader left.
+    pub fn keeping(self, guard: impl Any + Send + Sync) -> Self {
+        Self { kept: Some(Box::new(guard)), ..self }
+    }
+
     /// Returns the next event, or `None` after the end.
     ///
     /// An engine that broke off without an end record gives one with [`ErrorKind::Internal`].
@@ -105,15 +121,16 @@ impl Outcome {
         if self.ended {
             return None;
         }
-        let event = self.events.recv().await.unwrap_or_else(|| {
-            let failure = Failure::new(
-                ErrorKind::Internal,
-                "broken_off",
-                "the engine stopped without an end",
-            );
-            Event::End(Box::new(End::failed(Status::Error, failure, Usage::default())))
-        });
-        self.ended = matches!(event, Event::End(_));
+        let event = match self.deadline {
+            None => Ok(self.events.recv().await),
+            Some(deadline) => timeout_at(deadline, self.events.recv()).await,
+        };
+        let event = event.unwrap_or_else(|_| Some(late())).unwrap_or_else(broken_off);
+        if matches!(event, Event::End(_)) {
+            self.ended = true;
+            self.events.close();
+            self.kept = None;
+        }
         Some(event)
     }
 
@@ -133,6 +150,20 @@ impl Outcome {
         // Read to its end before: there is nothing more to tell.
         (output, End::success(Usage::default()))
     }
+}
+
+/// The end of an outcome whose deadline passed.
+fn late() -> Event {
+    let text = "the task did not end by its deadline";
+    let failure = Failure::new(ErrorKind::Timeout, "deadline", text);
+    Event::End(Box::new(End::failed(Status::Timeout, failure, Usage::default())))
+}
+
+/// The end of an outcome whose engine gave none.
+fn broken_off() -> Event {
+    let text = "the engine stopped without an end";
+    let failure = Failure::new(ErrorKind::Internal, "broken_off", text);
+    Event::End(Box::new(End::failed(Status::Error, failure, Usage::default())))
 }
 
 impl Sink {
@@ -177,6 +208,9 @@ impl Sink {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -187,6 +221,20 @@ mod tests {
         assert_eq!(outcome.next().await, Some(Event::Chunk(Bytes::from_static(b"half"))));
         let Some(Event::End(end)) = outcome.next().await else { panic!("no end") };
         assert_eq!(end.failure.map(|it| it.kind), Some(ErrorKind::Internal));
+        assert_eq!(outcome.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_is_late_is_given_up() {
+        let (sink, outcome) = Outcome::channel();
+        let guard = Arc::new(());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut outcome = outcome.until(deadline).keeping(Arc::clone(&guard));
+        let Some(Event::End(end)) = outcome.next().await else { panic!("no end") };
+        assert_eq!(end.status, Status::Timeout);
+        assert_eq!(Instant::now(), deadline);
+        assert!(sink.is_gone());
+        assert_eq!(Arc::strong_count(&guard), 1, "the guard is given back");
         assert_eq!(outcome.next().await, None);
     }
 

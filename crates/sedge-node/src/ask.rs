@@ -5,11 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sedge_base::{ErrorKind, NodeId, TaskId};
-use sedge_capability::{
-    Budgets, Capability, Descriptor, End, Event, Failure, Outcome, Task, Usage,
-};
+use sedge_capability::{Budgets, Capability, Descriptor, Failure, Outcome, Task};
 use sedge_routing::{Candidate, Decision, Load, Reason, Rejected, Request, Strategy, decide};
-use sedge_trust::receipt::Status;
 use serde::{Deserialize, Serialize};
 
 use crate::node::{Node, internal, unwritten};
@@ -62,18 +59,23 @@ impl Node {
             priority: Task::USUAL_PRIORITY,
             requester: me,
         };
+        let deadline = tokio::time::Instant::now() + time + DISTANCE;
         let place = Running::take(self)?;
         let mut candidates = self.candidates(&ask);
         let mut last = None;
         loop {
             let decision = self.decide(&ask, pinned, &candidates);
-            self.remember(&task.id, &decision).await?;
             let Some(winner) = decision.winner else {
+                self.remember(&task.id, &decision).await?;
                 return Err(last.unwrap_or_else(|| nobody(&ask, &decision)));
             };
-            match self.start_on(winner, task.clone(), &candidates).await {
+            let starting = self.start_on(winner, task.clone(), &candidates);
+            // The decision goes to disk while the task begins, with its receipt if it is quick.
+            let (remembered, started) = tokio::join!(self.remember(&task.id, &decision), starting);
+            remembered?;
+            match started {
                 Ok(outcome) => {
-                    let outcome = self.watch(outcome, time + DISTANCE, place);
+                    let outcome = outcome.until(deadline).keeping(place);
                     let node_name = self.members.name_of(&winner);
                     return Ok(Answer { task: task.id, node: winner, node_name, outcome });
                 }
@@ -198,42 +200,6 @@ impl Node {
             scope: self.scope.clone(),
         };
         remote.run(task).await
-    }
-
-    /// Gives up on an outcome that does not end in time, and gives back the place.
-    fn watch(&self, mut inner: Outcome, within: Duration, place: Running) -> Outcome {
-        let (sink, outcome) = Outcome::channel();
-        self.scope.spawn("watch", async move |cancel| {
-            let deadline = tokio::time::Instant::now() + within;
-            loop {
-                let event = tokio::select! {
-                    biased;
-                    () = sink.gone() => break,
-                    () = cancel.cancelled() => break,
-                    () = tokio::time::sleep_until(deadline) => {
-                        let text = format!("the task did not end within {within:?}");
-                        let failure = Failure::new(ErrorKind::Timeout, "deadline", text);
-                        sink.end(End::failed(Status::Timeout, failure, Usage::default())).await;
-                        break;
-                    }
-                    event = inner.next() => event,
-                };
-                match event {
-                    Some(Event::Chunk(chunk)) => {
-                        if sink.chunk(chunk).await.is_err() {
-                            break;
-                        }
-                    }
-                    Some(Event::End(end)) => {
-                        sink.end(*end).await;
-                        break;
-                    }
-                    None => break,
-                }
-            }
-            drop(place);
-        });
-        outcome
     }
 }
 

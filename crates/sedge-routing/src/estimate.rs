@@ -58,7 +58,7 @@ pub struct Estimate {
 impl Estimate {
     pub(crate) fn of(request: &Request, candidate: &Candidate) -> Self {
         let chat = request.kind == Some(Kind::Chat) || candidate.tokens_per_second.is_some();
-        let model = chat || request.kind == Some(Kind::Embedding);
+        let model = chat || request.kind.is_some_and(Kind::is_model);
         let idle_work = if chat {
             let measured = candidate.tokens_per_second.filter(|it| it.is_finite() && *it > 0.0);
             ANSWER_TOKENS / measured.unwrap_or(UNKNOWN_SPEED) * 1e6

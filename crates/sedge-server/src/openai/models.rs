@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use sedge_base::ErrorKind;
-use sedge_capability::{Failure, Kind};
+use sedge_capability::Failure;
 use sedge_node::Offer;
 use serde::Serialize;
 
@@ -58,7 +58,7 @@ async fn models(shared: &Shared) -> BTreeMap<String, Model> {
 fn by_id(offers: &[Offer], created: u64) -> BTreeMap<String, Model> {
     let mut models = BTreeMap::<String, Model>::new();
     for offer in offers {
-        if !matches!(offer.descriptor.kind, Kind::Chat | Kind::Embedding) {
+        if !offer.descriptor.kind.is_model() {
             continue;
         }
         let id = offer.descriptor.name.to_string();

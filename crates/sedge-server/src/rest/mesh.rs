@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use sedge_capability::Kind;
 use sedge_node::{NodeView, Offer};
 
 use crate::server::Shared;
@@ -20,6 +19,6 @@ pub(super) async fn capabilities(State(shared): State<Shared>) -> Json<Vec<Offer
 /// `GET /models`: the models among them.
 pub(super) async fn models(State(shared): State<Shared>) -> Json<Vec<Offer>> {
     let mut offers = shared.node.offers();
-    offers.retain(|it| matches!(it.descriptor.kind, Kind::Chat | Kind::Embedding));
+    offers.retain(|it| it.descriptor.kind.is_model());
     Json(offers)
 }
