@@ -1,12 +1,14 @@
 //! `sedge bench`: figures of this machine, each with how it was measured.
 
 mod engine;
+mod model;
 mod nodes;
 mod proofs;
 mod transport;
 
 use std::time::Duration;
 
+use sedge_base::ByteSize;
 use serde::Serialize;
 use serde_json::json;
 
@@ -58,6 +60,7 @@ impl Bench {
         figures.extend(proofs::measure()?);
         figures.extend(engine::measure(self.rounds)?);
         figures.extend(transport::measure(self.rounds)?);
+        figures.push(size()?);
         figures.extend(nodes::measure(self.rounds, !self.no_model, settings, *ui)?);
         let record = json!({ "machine": machine, "build": build, "figures": figures });
         ui.result(&record, || {
@@ -74,6 +77,13 @@ impl Bench {
         });
         Ok(())
     }
+}
+
+/// Returns the size of this very program.
+fn size() -> Result<Figure, Failed> {
+    let path = std::env::current_exe().and_then(|it| it.metadata());
+    let bytes = path.map_err(|err| Failed::io("cannot look at the program's file", &err))?.len();
+    Ok(Figure::new("program", ByteSize::from_bytes(bytes).to_string(), "size of this program's file"))
 }
 
 /// Returns what the machine is, as far as it tells.

@@ -71,6 +71,9 @@ pub(super) fn measure(
         figures.extend(tokens(one)?);
     }
     stage.stop()?;
+    if with_model {
+        figures.extend(super::model::measure(settings)?);
+    }
     Ok(figures)
 }
 
