@@ -1,8 +1,10 @@
-//! The one hot loop: tiles of weights times rows of activations.
+//! The hot loops: tiles of weights times rows of activations, and what attention does.
 //!
 //! Invariant: every kernel gives the same bits. Integer sums are exact; each block then adds
 //! `scale · activation scale · sum` and, in 4-bit tiles, `minimum · activation sum` with one fused
-//! multiply-add each, block after block in order.
+//! multiply-add each, block after block in order. Scores and mixtures are chains of fused
+//! multiply-adds from zero, number after number and token after token. Everything else is plain
+//! Rust that is compiled for each kernel's registers (`widened!`), whose lanes are independent.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -10,7 +12,14 @@ mod avx2;
 mod avx512;
 mod scalar;
 
-use crate::tiles::{Activations, Bits, ROWS};
+use crate::activations::Panel;
+use crate::tiles::{Bits, ROWS};
+
+/// Tokens of a block of keys, and lanes of a sum: the order of additions is fixed by this number,
+/// not by the processor.
+pub(crate) const LANES: usize = 16;
+/// The most queries that attention takes at once.
+pub(crate) const QUERIES: usize = 4;
 
 /// Which kernel computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -27,6 +36,9 @@ pub enum Kernel {
 }
 
 impl Kernel {
+    /// Every kernel, the fastest first.
+    pub const ALL: [Self; 3] = [Self::Avx512Vnni, Self::Avx2, Self::Scalar];
+
     /// Returns the name that people know.
     pub const fn name(self) -> &'static str {
         match self {
@@ -45,6 +57,8 @@ impl Kernel {
             Self::Avx512Vnni => {
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(target_arch = "x86_64")]
@@ -61,9 +75,7 @@ impl Kernel {
     /// Returns the kernel itself, with the automatic choice made; `None` when it is not here.
     pub fn resolve(self) -> Option<Self> {
         match self {
-            Self::Auto => {
-                [Self::Avx512Vnni, Self::Avx2, Self::Scalar].into_iter().find(|it| it.is_here())
-            }
+            Self::Auto => Self::ALL.into_iter().find(|it| it.is_here()),
             kernel => kernel.is_here().then_some(kernel),
         }
     }
@@ -83,28 +95,106 @@ impl Chosen {
         self.0
     }
 
-    /// Multiplies one strip with some rows of activations: `out[m][r]` is row `r` of the strip
-    /// times `rows[m]`.
-    pub(crate) fn strip(
-        self,
-        bits: Bits,
-        strip: &[u8],
-        rows: &[Activations],
-        out: &mut [[f32; ROWS]],
-    ) {
-        let blocks = strip.len() / bits.tile();
-        assert_eq!(strip.len(), blocks * bits.tile(), "a strip is whole tiles");
-        assert_eq!(rows.len(), out.len(), "one result for each row");
-        assert!(rows.iter().all(|it| it.covers(blocks)));
+    /// Multiplies one strip with a panel: `out[m][r]` is row `r` of the strip times row `m`.
+    pub(crate) fn strip(self, bits: Bits, strip: &[u8], panel: Panel<'_>, out: &mut [[f32; ROWS]]) {
+        assert_eq!(strip.len(), panel.blocks * bits.tile(), "a strip has a tile for each block");
+        assert!(panel.is_whole() && panel.rows == out.len(), "one result for each row");
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni => avx512::strip(bits, strip, rows, out),
+            Kernel::Avx512Vnni => avx512::strip(bits, strip, panel, out),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => avx2::strip(bits, strip, rows, out),
-            _ => scalar::strip(bits, strip, rows, out),
+            Kernel::Avx2 => avx2::strip(bits, strip, panel, out),
+            _ => scalar::strip(bits, strip, panel, out),
+        }
+    }
+
+    /// Multiplies up to four queries of `head` numbers with blocks of sixteen keys: number `d` of
+    /// key `k` of a block lies at `d · 16 + k`. `out` has all scores of the first query, then those
+    /// of the next.
+    pub(crate) fn scores(self, queries: &[f32], head: usize, keys: &[f32], out: &mut [f32]) {
+        let (count, blocks) = (queries.len() / head, keys.len() / (head * LANES));
+        assert!((1..=QUERIES).contains(&count) && queries.len() == count * head);
+        assert!(keys.len() == blocks * head * LANES && out.len() == count * blocks * LANES);
+        let mut scores = Scores { head, count, blocks, queries, keys, out };
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => avx512::scores(&mut scores),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => avx2::scores(&mut scores),
+            _ => scalar::scores(&mut scores),
+        }
+    }
+
+    /// Adds up rows of `head` values by the shares that up to four queries have in them; `shares`
+    /// has those of the first query, then those of the next, each at least one for each row.
+    pub(crate) fn mix(self, values: &[f32], head: usize, shares: &[f32], out: &mut [f32]) {
+        let count = out.len() / head;
+        assert!((1..=QUERIES).contains(&count) && out.len() == count * head);
+        let stride = shares.len() / count;
+        assert!(shares.len() == count * stride && values.len() <= stride * head);
+        let mut mix = Mix { head, count, stride, values, shares, out };
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => avx512::mix(&mut mix),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => avx2::mix(&mut mix),
+            _ => scalar::mix(&mut mix),
         }
     }
 }
+
+/// See [`Chosen::scores`], which checks the lengths.
+struct Scores<'a> {
+    head: usize,
+    count: usize,
+    blocks: usize,
+    queries: &'a [f32],
+    keys: &'a [f32],
+    out: &'a mut [f32],
+}
+
+/// See [`Chosen::mix`], which checks the lengths.
+struct Mix<'a> {
+    head: usize,
+    count: usize,
+    /// Shares from one query to the next.
+    stride: usize,
+    values: &'a [f32],
+    shares: &'a [f32],
+    out: &'a mut [f32],
+}
+
+/// Compiles a function for each kernel's registers. The arithmetic stays the same: lanes are
+/// independent, and the compiler fuses and reorders nothing.
+macro_rules! widened {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $body:block) => {
+        $(#[$doc])*
+        pub(crate) fn $name(kernel: $crate::kernels::Chosen, $($arg: $type),*) {
+            #[inline(always)]
+            fn plain($($arg: $type),*) $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                fn widest($($arg: $type),*) { plain($($arg),*) }
+                #[target_feature(enable = "avx2")]
+                fn wide($($arg: $type),*) { plain($($arg),*) }
+                #[expect(unsafe_code, reason = "the kernel was found to be here")]
+                match kernel.kernel() {
+                    // SAFETY: the function needs what `Kernel::is_here` asked the processor for;
+                    // it is safe code otherwise.
+                    $crate::kernels::Kernel::Avx512Vnni => return unsafe { widest($($arg),*) },
+                    // SAFETY: as above.
+                    $crate::kernels::Kernel::Avx2 => return unsafe { wide($($arg),*) },
+                    _ => {}
+                }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _one_for_all = kernel;
+            plain($($arg),*)
+        }
+    };
+}
+pub(crate) use widened;
 
 #[cfg(test)]
 mod tests;

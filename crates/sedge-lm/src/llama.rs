@@ -1,13 +1,17 @@
 //! The llama architecture (arXiv 2302.13971): grouped attention, rotary positions, gated layers.
 
+mod attention;
+
 use std::collections::BTreeMap;
 
+use self::attention::{Attention, Remembered};
+use crate::activations::{self, Activations, Layout, PANEL, Place};
 use crate::engine::{Engine, EngineError, EngineOptions, ModelInfo, OpenError, SequenceId};
 use crate::gguf::{Gguf, GgufError};
 use crate::kernels::Chosen;
-use crate::maths::{self, LANES, Rotary};
+use crate::maths::{self, Rotary};
 use crate::pool::Pool;
-use crate::tiles::{Activations, Matrix, ROWS, floats};
+use crate::tiles::{Matrix, ROWS, floats};
 
 /// How many tokens of a prompt are computed at once: enough to use each unpacked tile often, few
 /// enough that the rows stay in the processor's cache.
@@ -32,8 +36,35 @@ pub(crate) struct Llama {
     pool: Pool,
     sequences: BTreeMap<SequenceId, Sequence>,
     next_sequence: u64,
-    /// Room for one row of activations per token of a batch, used again and again.
-    rows: Vec<Activations>,
+    rows: Activations,
+    room: Room,
+}
+
+/// Room for what a batch computes, used again and again: one row per token.
+#[derive(Debug, Default)]
+struct Room {
+    hidden: Vec<f32>,
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    mixed: Vec<f32>,
+    gates: Vec<f32>,
+    ups: Vec<f32>,
+    added: Vec<f32>,
+}
+
+impl Room {
+    fn fit(&mut self, count: usize, shape: &Shape) {
+        let Shape { width, kv_heads, head, forward, .. } = *shape;
+        for (row, all) in [
+            (width, [&mut self.hidden, &mut self.queries]),
+            (width, [&mut self.mixed, &mut self.added]),
+            (kv_heads * head, [&mut self.keys, &mut self.values]),
+            (forward, [&mut self.gates, &mut self.ups]),
+        ] {
+            all.into_iter().for_each(|it| it.resize(count * row, 0.0));
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,35 +95,6 @@ struct Layer {
 struct Sequence {
     length: usize,
     layers: Vec<Remembered>,
-}
-
-#[derive(Debug, Default)]
-struct Remembered {
-    /// Blocks of sixteen tokens: number `d` of head `h` of a block's token `k` lies at
-    /// `(h · head + d) · 16 + k`, so that sixteen scores come without a horizontal sum.
-    keys: Vec<f32>,
-    /// One row per token.
-    values: Vec<f32>,
-}
-
-impl Remembered {
-    /// Adds the keys and values of tokens from position `start` on.
-    fn extend(&mut self, start: usize, kv: usize, keys: &[f32], values: &[f32]) {
-        self.values.extend_from_slice(values);
-        let length = start + keys.len() / kv;
-        self.keys.resize(length.div_ceil(LANES) * LANES * kv, 0.0);
-        for (position, key) in (start..).zip(keys.chunks_exact(kv)) {
-            let block = &mut self.keys[position / LANES * LANES * kv..][..LANES * kv];
-            for (number, lanes) in key.iter().zip(block.chunks_exact_mut(LANES)) {
-                lanes[position % LANES] = *number;
-            }
-        }
-    }
-
-    fn truncate(&mut self, length: usize, kv: usize) {
-        self.keys.truncate(length.div_ceil(LANES) * LANES * kv);
-        self.values.truncate(length * kv);
-    }
 }
 
 fn wrong(what: impl Into<String>) -> OpenError {
@@ -213,92 +215,71 @@ impl Llama {
             pool: Pool::new(options.threads),
             sequences: BTreeMap::new(),
             next_sequence: 0,
-            rows: Vec::new(),
+            rows: Activations::default(),
+            room: Room::default(),
         })
     }
 
-    /// Computes one batch; returns the hidden state of its last token.
-    fn batch(&mut self, sequence: &mut Sequence, tokens: &[u32]) -> Vec<f32> {
-        let Shape { width, heads, kv_heads, head, forward, epsilon } = self.shape;
+    /// Computes one batch, of which `room` holds the hidden states then.
+    fn batch(&mut self, sequence: &mut Sequence, tokens: &[u32]) {
+        let Shape { width, kv_heads, head, forward, epsilon, .. } = self.shape;
         let (count, kv, start) = (tokens.len(), kv_heads * head, sequence.length);
         self.rotary.reach(start + count);
-        let mut hidden = vec![0.0; count * width];
+        self.room.fit(count, &self.shape);
+        let Room { hidden, queries, keys, values, mixed, gates, ups, added } = &mut self.room;
         for (row, token) in hidden.chunks_exact_mut(width).zip(tokens) {
             self.embedding.row(*token as usize, row);
         }
-        let mut normed = vec![0.0; width];
-        let (mut queries, mut keys, mut values) =
-            (vec![0.0; count * width], vec![0.0; count * kv], vec![0.0; count * kv]);
-        let mut mixed = vec![0.0; count * width];
-        let (mut gates, mut ups) = (vec![0.0; count * forward], vec![0.0; count * forward]);
-        let mut added = vec![0.0; count * width];
-        self.rows.resize_with(BATCH.max(count), Activations::default);
-        let Self { layers, rotary, kernel, pool, rows, .. } = self;
-        let rows = &mut rows[..count];
+        let Self { layers, rotary, kernel, pool, rows, shape, .. } = self;
+        let (kernel, rotary) = (*kernel, &*rotary);
         for (layer, remembered) in layers.iter().zip(&mut sequence.layers) {
-            for (row, values) in rows.iter_mut().zip(hidden.chunks_exact(width)) {
-                maths::rms_norm(values, &layer.attention_norm, epsilon, &mut normed);
-                row.quantise(&normed);
-            }
+            quantise(pool, kernel, rows.reset(count, width), &|at, row| {
+                let hidden = &hidden[at * width..][..width];
+                maths::rms_norm(kernel, hidden, &layer.attention_norm, epsilon, row);
+            });
             multiply(
                 pool,
-                *kernel,
+                kernel,
                 rows,
-                &mut [
-                    (&layer.query, &mut queries),
-                    (&layer.key, &mut keys),
-                    (&layer.value, &mut values),
-                ],
+                &mut [(&layer.query, queries), (&layer.key, keys), (&layer.value, values)],
             );
-            for (at, (query, key)) in
-                queries.chunks_exact_mut(width).zip(keys.chunks_exact_mut(kv)).enumerate()
-            {
-                query.chunks_exact_mut(head).for_each(|it| rotary.turn(it, start + at));
-                key.chunks_exact_mut(head).for_each(|it| rotary.turn(it, start + at));
+            for (position, keys) in (start..).zip(keys.chunks_exact_mut(kv)) {
+                keys.chunks_exact_mut(head).for_each(|it| rotary.turn(it, position));
             }
-            remembered.extend(start, kv, &keys, &values);
-            let attention = Attention { queries: &queries, remembered, start, shape: self.shape };
-            let out = Disjoint::new(&mut mixed);
-            pool.run(count * heads, 4, &|range| {
-                let mut scores = Vec::new();
-                for piece in range {
-                    let (token, at) = (piece / heads, piece % heads);
-                    let into = out.slice(token * width + at * head, head);
-                    attention.head(token, at, &mut scores, into);
-                }
+            remembered.extend(start, head, keys, values);
+            let attention = Attention { remembered, rotary, kernel, shape: *shape, start };
+            attention.run(pool, queries, mixed);
+            quantise(pool, kernel, rows.reset(count, width), &|at, row| {
+                row.copy_from_slice(&mixed[at * width..][..width]);
             });
-            for (row, values) in rows.iter_mut().zip(mixed.chunks_exact(width)) {
-                row.quantise(values);
-            }
-            multiply(pool, *kernel, rows, &mut [(&layer.output, &mut added)]);
-            maths::add(&mut hidden, &added);
-            for (row, values) in rows.iter_mut().zip(hidden.chunks_exact(width)) {
-                maths::rms_norm(values, &layer.forward_norm, epsilon, &mut normed);
-                row.quantise(&normed);
-            }
-            multiply(pool, *kernel, rows, &mut [(&layer.gate, &mut gates), (&layer.up, &mut ups)]);
-            let both = gates.chunks_exact_mut(forward).zip(ups.chunks_exact(forward));
-            for (row, (gate, up)) in rows.iter_mut().zip(both) {
-                maths::gate(gate, up);
-                row.quantise(gate);
-            }
-            multiply(pool, *kernel, rows, &mut [(&layer.down, &mut added)]);
-            maths::add(&mut hidden, &added);
+            multiply(pool, kernel, rows, &mut [(&layer.output, added)]);
+            maths::add(hidden, added);
+            quantise(pool, kernel, rows.reset(count, width), &|at, row| {
+                let hidden = &hidden[at * width..][..width];
+                maths::rms_norm(kernel, hidden, &layer.forward_norm, epsilon, row);
+            });
+            multiply(pool, kernel, rows, &mut [(&layer.gate, gates), (&layer.up, ups)]);
+            quantise(pool, kernel, rows.reset(count, forward), &|at, row| {
+                row.copy_from_slice(&gates[at * forward..][..forward]);
+                maths::gate(kernel, row, &ups[at * forward..][..forward]);
+            });
+            multiply(pool, kernel, rows, &mut [(&layer.down, added)]);
+            maths::add(hidden, added);
         }
         sequence.length += count;
-        hidden.split_off((count - 1) * width)
     }
 
-    /// Turns a hidden state into logits.
-    fn finish(&mut self, hidden: &[f32], logits: &mut Vec<f32>) {
-        let Self { output, embedding, output_norm, kernel, pool, rows, shape, .. } = self;
-        let mut normed = vec![0.0; shape.width];
-        maths::rms_norm(hidden, output_norm, shape.epsilon, &mut normed);
-        rows[0].quantise(&normed);
+    /// Turns the hidden state of the last token into logits.
+    fn finish(&mut self, logits: &mut Vec<f32>) {
+        let Self { output, embedding, output_norm, kernel, pool, rows, shape, room, .. } = self;
+        let hidden = &room.hidden[room.hidden.len() - shape.width..];
+        quantise(pool, *kernel, rows.reset(1, shape.width), &|_, row| {
+            maths::rms_norm(*kernel, hidden, output_norm, shape.epsilon, row);
+        });
         let matrix = output.as_ref().unwrap_or(embedding);
         logits.clear();
         logits.resize(matrix.rows, 0.0);
-        multiply(pool, *kernel, &rows[..1], &mut [(matrix, logits)]);
+        multiply(pool, *kernel, rows, &mut [(matrix, logits)]);
     }
 }
 
@@ -310,7 +291,8 @@ impl Engine for Llama {
     fn new_sequence(&mut self) -> SequenceId {
         let id = SequenceId(self.next_sequence);
         self.next_sequence += 1;
-        let layers = self.layers.iter().map(|_| Remembered::default()).collect();
+        let kv_heads = self.shape.kv_heads;
+        let layers = self.layers.iter().map(|_| Remembered::new(kv_heads)).collect();
         self.sequences.insert(id, Sequence { length: 0, layers });
         id
     }
@@ -319,10 +301,9 @@ impl Engine for Llama {
         if len == 0 {
             drop(self.sequences.remove(&sequence));
         } else if let Some(it) = self.sequences.get_mut(&sequence).filter(|it| it.length > len) {
-            let kv = self.shape.kv_heads * self.shape.head;
             it.length = len;
             for layer in &mut it.layers {
-                layer.truncate(len, kv);
+                layer.truncate(len, self.shape.head);
             }
         }
     }
@@ -346,12 +327,11 @@ impl Engine for Llama {
             self.sequences.insert(id, sequence);
             return Err(EngineError::Full { tokens: tokens_after, window });
         }
-        let mut hidden = Vec::new();
         for batch in tokens.chunks(BATCH) {
-            hidden = self.batch(&mut sequence, batch);
+            self.batch(&mut sequence, batch);
         }
         self.sequences.insert(id, sequence);
-        self.finish(&hidden, logits);
+        self.finish(logits);
         Ok(())
     }
 }
@@ -387,33 +367,25 @@ impl Loader<'_> {
     }
 }
 
-/// What every head of a batch needs.
-struct Attention<'a> {
-    queries: &'a [f32],
-    remembered: &'a Remembered,
-    start: usize,
-    shape: Shape,
-}
-
-impl Attention<'_> {
-    /// Mixes the values that one head of one token attends to.
-    fn head(&self, token: usize, at: usize, scores: &mut Vec<f32>, into: &mut [f32]) {
-        let Shape { width, heads, kv_heads, head, .. } = self.shape;
-        let kv = kv_heads * head;
-        let offset = at / (heads / kv_heads) * head;
-        let query = &self.queries[token * width + at * head..][..head];
-        let seen = self.start + token + 1;
-        let scale = 1.0 / (head as f32).sqrt();
-        scores.clear();
-        for block in self.remembered.keys.chunks_exact(LANES * kv).take(seen.div_ceil(LANES)) {
-            let mut sixteen = [0.0; LANES];
-            maths::scores(query, &block[offset * LANES..][..head * LANES], &mut sixteen);
-            scores.extend(sixteen.iter().map(|it| it * scale));
+/// Fills rows of activations with the values that `values` writes for each, panel by panel.
+fn quantise(
+    pool: &mut Pool,
+    kernel: Chosen,
+    (layout, words): (Layout, &mut [i32]),
+    values: &(dyn Fn(usize, &mut [f32]) + Sync),
+) {
+    let out = Disjoint::new(words);
+    pool.run(layout.panels(), 1, &|range| {
+        let mut room = vec![0.0; layout.columns()];
+        for panel in range {
+            let Place { rows, from, words } = layout.place(panel);
+            let words = out.slice(from, words);
+            for row in 0..rows {
+                values(panel * PANEL + row, &mut room);
+                activations::quantise(kernel, &room, words, rows, row);
+            }
         }
-        scores.truncate(seen);
-        maths::softmax(scores);
-        maths::mix(&self.remembered.values[offset..], kv, scores, into);
-    }
+    });
 }
 
 /// Multiplies the rows with several matrices in one go, so that threads meet once.
@@ -421,16 +393,16 @@ impl Attention<'_> {
 fn multiply(
     pool: &mut Pool,
     kernel: Chosen,
-    rows: &[Activations],
+    rows: &Activations,
     jobs: &mut [(&Matrix, &mut Vec<f32>)],
 ) {
     let jobs: Vec<_> =
         jobs.iter_mut().map(|(matrix, out)| (*matrix, Disjoint::new(out.as_mut_slice()))).collect();
     let strips: usize = jobs.iter().map(|(matrix, _)| matrix.strips()).sum();
+    let layout = rows.layout();
     // Small pieces even out what the threads do; large ones meet less often.
     let step = (strips / 16).clamp(1, 64);
     pool.run(strips, step, &|range| {
-        let mut results = vec![[0.0; ROWS]; rows.len()];
         for piece in range {
             let mut strip = piece;
             for (matrix, out) in &jobs {
@@ -438,11 +410,16 @@ fn multiply(
                     strip -= matrix.strips();
                     continue;
                 }
-                kernel.strip(matrix.bits, matrix.strip(strip), rows, &mut results);
                 let used = ROWS.min(matrix.rows - strip * ROWS);
-                for (m, result) in results.iter().enumerate() {
-                    out.slice(m * matrix.rows + strip * ROWS, used)
-                        .copy_from_slice(&result[..used]);
+                for panel in 0..layout.panels() {
+                    let mut room = [[0.0; ROWS]; PANEL];
+                    let rows = rows.panel(panel);
+                    let results = &mut room[..rows.rows];
+                    kernel.strip(matrix.bits, matrix.strip(strip), rows, results);
+                    for (m, result) in (panel * PANEL..).zip(results) {
+                        let at = m * matrix.rows + strip * ROWS;
+                        out.slice(at, used).copy_from_slice(&result[..used]);
+                    }
                 }
                 break;
             }
@@ -451,26 +428,26 @@ fn multiply(
 }
 
 /// A slice that several threads write to, each in places of its own.
-struct Disjoint<'a> {
-    start: *mut f32,
+struct Disjoint<'a, T> {
+    start: *mut T,
     length: usize,
-    _borrow: std::marker::PhantomData<&'a mut [f32]>,
+    _borrow: std::marker::PhantomData<&'a mut [T]>,
 }
 
 #[expect(unsafe_code, reason = "threads write to places that do not overlap")]
-// SAFETY: every piece of work writes to places that belong to it alone: a strip's rows, or one head
-// of one token, and each piece is done once.
-unsafe impl Sync for Disjoint<'_> {}
+// SAFETY: every piece of work writes to places that belong to it alone: a strip's rows, a panel, or
+// some heads of one token, and each piece is done once.
+unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
-impl<'a> Disjoint<'a> {
-    fn new(slice: &'a mut [f32]) -> Self {
+impl<'a, T> Disjoint<'a, T> {
+    fn new(slice: &'a mut [T]) -> Self {
         let length = slice.len();
         Self { start: slice.as_mut_ptr(), length, _borrow: std::marker::PhantomData }
     }
 
     #[expect(unsafe_code, reason = "see the type")]
     #[expect(clippy::mut_from_ref, reason = "callers take places that do not overlap")]
-    fn slice(&self, from: usize, length: usize) -> &mut [f32] {
+    fn slice(&self, from: usize, length: usize) -> &mut [T] {
         assert!(from.checked_add(length).is_some_and(|end| end <= self.length));
         // SAFETY: within the borrowed slice, as just checked; no other piece takes this place.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), length) }

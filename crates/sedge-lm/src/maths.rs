@@ -2,33 +2,10 @@
 //!
 //! Only additions, multiplications, divisions and square roots are used, which IEEE 754 rounds alike
 //! everywhere, and always in one order: sums run over sixteen lanes that are added up as a tree. No
-//! function of a system library takes part.
+//! function of a system library takes part. A change that gives other bits needs another
+//! [`crate::ARITHMETIC`].
 
-/// Lanes of a sum; the order of additions is fixed by this number, not by the processor.
-pub(crate) const LANES: usize = 16;
-
-/// Compiles a function for wider registers too. The arithmetic stays the same: lanes are
-/// independent, and the compiler fuses and reorders nothing.
-macro_rules! widened {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $ret:ty)? $body:block) => {
-        $(#[$doc])*
-        pub(crate) fn $name($($arg: $type),*) $(-> $ret)? {
-            #[inline(always)]
-            fn plain($($arg: $type),*) $(-> $ret)? $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                fn wide($($arg: $type),*) $(-> $ret)? { plain($($arg),*) }
-                if is_x86_feature_detected!("avx2") {
-                    #[expect(unsafe_code, reason = "the processor was asked on the line above")]
-                    // SAFETY: the function needs AVX2, which is here; it is safe code otherwise.
-                    return unsafe { wide($($arg),*) };
-                }
-            }
-            plain($($arg),*)
-        }
-    };
-}
+use crate::kernels::{LANES, widened};
 
 #[inline(always)]
 fn tree(mut lanes: [f32; LANES]) -> f32 {
@@ -42,59 +19,21 @@ fn tree(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-widened! {
-    /// Returns the sum of products; the slices are equally long.
-    fn dot(a: &[f32], b: &[f32]) -> f32 {
-        let mut lanes = [0.0; LANES];
-        let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-        let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
-        for (a, b) in a_chunks.zip(b_chunks) {
-            for lane in 0..LANES {
-                lanes[lane] += a[lane] * b[lane];
-            }
-        }
-        for (lane, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-            lanes[lane] += a * b;
-        }
-        tree(lanes)
-    }
-}
-
-widened! {
-    /// Multiplies one query with sixteen keys: `keys[d · 16 + k]` is number `d` of key `k`.
-    fn scores(query: &[f32], keys: &[f32], into: &mut [f32; LANES]) {
-        let mut lanes = [0.0; LANES];
-        for (number, keys) in query.iter().zip(keys.chunks_exact(LANES)) {
-            for lane in 0..LANES {
-                lanes[lane] += number * keys[lane];
-            }
-        }
-        *into = lanes;
-    }
-}
-
-widened! {
-    /// Adds up rows of `stride` numbers by their shares: `into` is the sum of `share · row`, from
-    /// the beginning of each row.
-    fn mix(rows: &[f32], stride: usize, shares: &[f32], into: &mut [f32]) {
-        for (at, into) in into.chunks_mut(LANES).enumerate() {
-            let mut lanes = [0.0; LANES];
-            let width = into.len();
-            for (share, row) in shares.iter().zip(rows.chunks(stride)) {
-                let row = &row[at * LANES..][..width];
-                if let Ok(row) = <&[f32; LANES]>::try_from(row) {
-                    for lane in 0..LANES {
-                        lanes[lane] += share * row[lane];
-                    }
-                } else {
-                    for (lane, number) in lanes.iter_mut().zip(row) {
-                        *lane += share * number;
-                    }
-                }
-            }
-            into.copy_from_slice(&lanes[..width]);
+/// Returns the sum of squares.
+#[inline(always)]
+fn squares(values: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            lanes[lane] += chunk[lane] * chunk[lane];
         }
     }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value * value;
+    }
+    tree(lanes)
 }
 
 /// Adds `from` to `into`.
@@ -104,12 +43,14 @@ pub(crate) fn add(into: &mut [f32], from: &[f32]) {
     }
 }
 
-/// Root-mean-square normalisation (arXiv 1910.07467): `into = values / rms(values) · weights`.
-pub(crate) fn rms_norm(values: &[f32], weights: &[f32], epsilon: f32, into: &mut [f32]) {
-    let mean = dot(values, values) / values.len() as f32;
-    let scale = 1.0 / (mean + epsilon).sqrt();
-    for ((into, value), weight) in into.iter_mut().zip(values).zip(weights) {
-        *into = value * scale * weight;
+widened! {
+    /// Root-mean-square normalisation (arXiv 1910.07467): `into = values / rms(values) · weights`.
+    fn rms_norm(values: &[f32], weights: &[f32], epsilon: f32, into: &mut [f32]) {
+        let mean = squares(values) / values.len() as f32;
+        let scale = 1.0 / (mean + epsilon).sqrt();
+        for ((into, value), weight) in into.iter_mut().zip(values).zip(weights) {
+            *into = value * scale * weight;
+        }
     }
 }
 
@@ -119,20 +60,33 @@ pub(crate) fn exp(x: f32) -> f32 {
     const MAGIC: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
     // x = n · ln 2 + r with a whole n and |r| at most ln 2 / 2; ln 2 comes in two parts.
-    let n = (x * std::f32::consts::LOG2_E + MAGIC) - MAGIC;
+    let shifted = x * std::f32::consts::LOG2_E + MAGIC;
+    let n = shifted - MAGIC;
     let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
     // The Taylor series to the seventh power is within two units in the last place there.
     let mut sum = 1.0 / 5040.0;
     for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         sum = sum * r + factor;
     }
-    sum * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    // The lowest bits of `shifted` count from 2^22 on what n is.
+    sum * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
 widened! {
     /// Turns scores into shares that add up to one (softmax).
     fn softmax(scores: &mut [f32]) {
-        let most = scores.iter().fold(f32::NEG_INFINITY, |most, it| if *it > most { *it } else { most });
+        let larger = |a: f32, b: f32| if b > a { b } else { a };
+        let mut lanes = [f32::NEG_INFINITY; LANES];
+        let chunks = scores.chunks_exact(LANES);
+        for (lane, score) in lanes.iter_mut().zip(chunks.remainder()) {
+            *lane = *score;
+        }
+        for chunk in chunks {
+            for lane in 0..LANES {
+                lanes[lane] = larger(lanes[lane], chunk[lane]);
+            }
+        }
+        let most = lanes.into_iter().fold(f32::NEG_INFINITY, larger);
         for score in scores.iter_mut() {
             *score = exp(*score - most);
         }
@@ -250,6 +204,7 @@ fn cos_sin(angle: f64) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::{Chosen, Kernel};
 
     #[test]
     fn powers_are_near() {
@@ -283,7 +238,7 @@ mod tests {
     #[test]
     fn shares_add_up() {
         let mut scores: Vec<f32> = (0..37).map(|it| (it as f32 * 0.7) % 5.0).collect();
-        softmax(&mut scores);
+        softmax(Chosen::new(Kernel::Auto).unwrap(), &mut scores);
         assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-5);
     }
 }

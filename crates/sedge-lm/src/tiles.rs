@@ -1,4 +1,4 @@
-//! Weights and activations in the form that the kernels eat.
+//! Weights in the form that the kernels eat.
 //!
 //! A matrix is cut into strips of 16 rows, a strip into tiles of 16 rows × 32 columns. In a tile, four
 //! neighbouring columns of one row lie side by side, so that one integer instruction yields sixteen
@@ -206,52 +206,6 @@ fn quantise_weights(values: &[f32]) -> (u16, [i8; COLUMNS]) {
     (scale, numbers)
 }
 
-/// One row of activations, in blocks of 32 eight-bit numbers.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Activations {
-    /// The numbers, −127 to 127.
-    pub(crate) numbers: Vec<i8>,
-    /// Each block's scale.
-    pub(crate) scales: Vec<f32>,
-    /// Each block's scale times the sum of its numbers.
-    pub(crate) sums: Vec<f32>,
-    /// Each block's −128 times the sum of its numbers: where 8-bit tiles begin to count.
-    pub(crate) starts: Vec<i32>,
-}
-
-impl Activations {
-    /// Returns whether there is everything for so many blocks, as kernels rely on.
-    pub(crate) fn covers(&self, blocks: usize) -> bool {
-        let counts = [self.scales.len(), self.sums.len(), self.starts.len()];
-        counts == [blocks; 3] && self.numbers.len() == blocks * COLUMNS
-    }
-
-    /// Brings values to eight bits: `value ≈ scale · number`.
-    pub(crate) fn quantise(&mut self, values: &[f32]) {
-        // Adding and subtracting this rounds to the nearest whole number, ties to even, without
-        // an instruction that old processors lack.
-        const MAGIC: f32 = 12_582_912.0;
-        self.numbers.clear();
-        self.scales.clear();
-        self.sums.clear();
-        self.starts.clear();
-        for block in values.chunks_exact(COLUMNS) {
-            let most = block.iter().fold(0.0_f32, |most, it| most.max(it.abs()));
-            let scale = most / 127.0;
-            let inverse = if scale > 0.0 { 127.0 / most } else { 0.0 };
-            let mut sum = 0_i32;
-            for value in block {
-                let number = ((value * inverse + MAGIC) - MAGIC) as i8;
-                sum += i32::from(number);
-                self.numbers.push(number);
-            }
-            self.scales.push(scale);
-            self.sums.push(scale * sum as f32);
-            self.starts.push(-128 * sum);
-        }
-    }
-}
-
 fn flat(lines: &[Line]) -> &[u8] {
     lines_as_bytes(lines)
 }
@@ -314,17 +268,6 @@ mod tests {
             } else {
                 assert_eq!(float_to_half(value), half, "{value}");
             }
-        }
-    }
-
-    #[test]
-    fn activations_are_near_their_values() {
-        let values: Vec<f32> = (0..64).map(|it| (it as f32 - 31.5) / 7.0).collect();
-        let mut row = Activations::default();
-        row.quantise(&values);
-        for (at, value) in values.iter().enumerate() {
-            let back = row.scales[at / 32] * f32::from(row.numbers[at]);
-            assert!((back - value).abs() <= row.scales[at / 32] * 0.5001, "{back} {value}");
         }
     }
 }

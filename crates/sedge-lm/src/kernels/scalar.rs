@@ -1,12 +1,15 @@
 //! The twin that every other kernel is measured against: plain Rust, one number at a time.
 
-use crate::tiles::{Activations, Bits, COLUMNS, ROWS, numbers};
+use super::{LANES, Mix, Scores};
+use crate::activations::Panel;
+use crate::tiles::{Bits, ROWS, numbers};
 
-pub(super) fn strip(bits: Bits, strip: &[u8], rows: &[Activations], out: &mut [[f32; ROWS]]) {
-    for (row, out) in rows.iter().zip(out) {
+pub(super) fn strip(bits: Bits, strip: &[u8], panel: Panel<'_>, out: &mut [[f32; ROWS]]) {
+    for (row, out) in out.iter_mut().enumerate() {
         *out = [0.0; ROWS];
         for (block, tile) in strip.chunks_exact(bits.tile()).enumerate() {
-            let quantised = &row.numbers[block * COLUMNS..][..COLUMNS];
+            let quantised = panel.numbers(row, block);
+            let (factor, total) = panel.scale_and_sum(row, block);
             for (r, sum) in out.iter_mut().enumerate() {
                 let (mut dot, mut scale, mut minimum) = (0_i32, 0.0, 0.0);
                 for (column, quantised) in quantised.iter().enumerate() {
@@ -14,10 +17,43 @@ pub(super) fn strip(bits: Bits, strip: &[u8], rows: &[Activations], out: &mut [[
                     (number, scale, minimum) = numbers(bits, tile, r, column);
                     dot += i32::from(number) * i32::from(*quantised);
                 }
-                *sum = (dot as f32).mul_add(scale * row.scales[block], *sum);
+                *sum = (dot as f32).mul_add(scale * factor, *sum);
                 if bits == Bits::Four {
-                    *sum = f32::mul_add(minimum, row.sums[block], *sum);
+                    *sum = f32::mul_add(minimum, total, *sum);
                 }
+            }
+        }
+    }
+}
+
+pub(super) fn scores(scores: &mut Scores<'_>) {
+    let Scores { head, blocks, queries, keys, .. } = *scores;
+    for (query, out) in queries.chunks_exact(head).zip(scores.out.chunks_exact_mut(blocks * LANES))
+    {
+        for (keys, out) in keys.chunks_exact(head * LANES).zip(out.chunks_exact_mut(LANES)) {
+            out.fill(0.0);
+            for (number, keys) in query.iter().zip(keys.chunks_exact(LANES)) {
+                for (sum, key) in out.iter_mut().zip(keys) {
+                    *sum = number.mul_add(*key, *sum);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn mix(mix: &mut Mix<'_>) {
+    mix_from(mix, 0);
+}
+
+/// Computes the numbers from `from` on of each row.
+pub(super) fn mix_from(mix: &mut Mix<'_>, from: usize) {
+    let Mix { head, stride, values, shares, .. } = *mix;
+    for (shares, out) in shares.chunks_exact(stride).zip(mix.out.chunks_exact_mut(head)) {
+        let out = &mut out[from..];
+        out.fill(0.0);
+        for (share, row) in shares.iter().zip(values.chunks_exact(head)) {
+            for (sum, value) in out.iter_mut().zip(&row[from..]) {
+                *sum = share.mul_add(*value, *sum);
             }
         }
     }
