@@ -39,17 +39,9 @@ pub fn tiny_model(seed: u64) -> Vec<u8> {
     file.number("llama.attention.head_count_kv", KV_HEADS);
     file.float("llama.attention.layer_norm_rms_epsilon", 1e-5);
     file.float("llama.rope.freq_base", 10_000.0);
-    file.text("tokenizer.ggml.model", "gpt2");
-    file.text("tokenizer.ggml.pre", "smollm");
-    file.number("tokenizer.ggml.bos_token_id", 1);
-    file.number("tokenizer.ggml.eos_token_id", 2);
-    file.number("tokenizer.ggml.unknown_token_id", 0);
-    file.flag("tokenizer.ggml.add_bos_token", false);
     file.text("tokenizer.chat_template", TEMPLATE);
+    file.vocabulary(&tokens, &MERGES.map(str::to_owned));
     let count = tokens.len();
-    file.texts("tokenizer.ggml.tokens", tokens.iter().map(String::as_str));
-    file.texts("tokenizer.ggml.merges", MERGES.into_iter());
-    file.kinds("tokenizer.ggml.token_type", (0..count).map(|at| if at < 3 { 3 } else { 1 }));
     let kv = WIDTH / HEADS as usize * KV_HEADS as usize;
     file.matrix("token_embd.weight", Format::Q8_0, count, WIDTH);
     file.matrix("output.weight", Format::Q8_0, count, WIDTH);
@@ -67,6 +59,15 @@ pub fn tiny_model(seed: u64) -> Vec<u8> {
         file.matrix(&name("ffn_up"), plain, FORWARD, WIDTH);
         file.matrix(&name("ffn_down"), Format::Q8_0, WIDTH, FORWARD);
     }
+    file.finish()
+}
+
+/// Writes a GGUF file that has a byte-level vocabulary, as GPT-2 writes it, and nothing to compute
+/// with. The first three tokens are control tokens: the unknown one, the beginning and the end.
+pub fn vocabulary_file(tokens: &[String], merges: &[String]) -> Vec<u8> {
+    let mut file = Writer::default();
+    file.text("general.architecture", "llama");
+    file.vocabulary(tokens, merges);
     file.finish()
 }
 
@@ -139,6 +140,19 @@ impl Writer {
         into.extend(5_u32.to_le_bytes());
         into.extend((kinds.len() as u64).to_le_bytes());
         kinds.for_each(|it| into.extend(it.to_le_bytes()));
+    }
+
+    fn vocabulary(&mut self, tokens: &[String], merges: &[String]) {
+        self.text("tokenizer.ggml.model", "gpt2");
+        self.text("tokenizer.ggml.pre", "smollm");
+        self.number("tokenizer.ggml.bos_token_id", 1);
+        self.number("tokenizer.ggml.eos_token_id", 2);
+        self.number("tokenizer.ggml.unknown_token_id", 0);
+        self.flag("tokenizer.ggml.add_bos_token", false);
+        self.texts("tokenizer.ggml.tokens", tokens.iter().map(String::as_str));
+        self.texts("tokenizer.ggml.merges", merges.iter().map(String::as_str));
+        let kinds = (0..tokens.len()).map(|at| if at < 3 { 3 } else { 1 });
+        self.kinds("tokenizer.ggml.token_type", kinds);
     }
 
     fn tensor(&mut self, name: &str, format: u32, dimensions: &[usize], bytes: &[u8]) {

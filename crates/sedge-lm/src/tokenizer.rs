@@ -227,3 +227,108 @@ impl Speller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{tiny_model, vocabulary_file};
+
+    fn tiny() -> Tokenizer {
+        Tokenizer::from_gguf(&Gguf::from_bytes(tiny_model(1)).unwrap()).unwrap()
+    }
+
+    #[track_caller]
+    fn check(text: &str, pieces: &[&str]) {
+        let tokenizer = tiny();
+        let tokens = tokenizer.encode(text).unwrap();
+        let got: Vec<_> =
+            tokens.iter().map(|it| String::from_utf8_lossy(tokenizer.piece(*it))).collect();
+        assert_eq!(got, pieces);
+    }
+
+    #[test]
+    fn pairs_merge_in_their_order() {
+        check("the theme in", &["the", " the", "m", "e", " ", "in"]);
+        check("thin", &["th", "in"]);
+    }
+
+    #[test]
+    fn figures_stand_alone() {
+        check("1234", &["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn signs_beyond_the_vocabulary_are_spelled_in_bytes() {
+        assert_eq!(tiny().encode("\u{20ac}\u{1f980}").unwrap().len(), 7);
+        assert_eq!(tiny().encode("").unwrap().len(), 0);
+    }
+
+    #[test]
+    fn special_names_in_a_text_are_text() {
+        let tokenizer = tiny();
+        let tokens = tokenizer.encode("<|im_end|>").unwrap();
+        assert!(tokens.len() > 1 && tokens.iter().all(|it| *it > 2), "{tokens:?}");
+        let end = tokenizer.special("<|im_end|>").unwrap();
+        assert_eq!(tokenizer.piece(end), b"<|im_end|>");
+    }
+
+    #[test]
+    fn a_vocabulary_that_lacks_a_byte_refuses_texts_that_need_it() {
+        let tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "a", "b"].map(str::to_owned);
+        let gguf = Gguf::from_bytes(vocabulary_file(&tokens, &[])).unwrap();
+        let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+        assert_eq!(tokenizer.encode("abba").unwrap(), [3, 4, 4, 3]);
+        assert_eq!(tokenizer.encode("abc"), Err(EncodeError::Unspeakable));
+        assert_eq!(EncodeError::Unspeakable.kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_refused_with_both_numbers() {
+        let err = tiny().encode(&"a".repeat(MAX_TEXT + 1)).unwrap_err();
+        assert_eq!(err, EncodeError::TooLong { bytes: MAX_TEXT + 1, most: MAX_TEXT });
+        assert_eq!(err.kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn the_file_says_what_is_special_and_what_ends() {
+        let tokenizer = tiny();
+        let names: Vec<_> = tokenizer.specials().keys().map(String::as_str).collect();
+        assert_eq!(names, ["<|endoftext|>", "<|im_end|>", "<|im_start|>"]);
+        assert_eq!(tokenizer.stops(), [0, 2]);
+        assert!(tokenizer.is_end(0) && tokenizer.is_end(2) && !tokenizer.is_end(1));
+        assert_eq!((tokenizer.eos(), tokenizer.begin()), (2, None));
+        assert_eq!(tokenizer.special("<|nobody|>"), None);
+    }
+
+    #[test]
+    fn a_token_beyond_the_vocabulary_has_no_bytes() {
+        let tokenizer = tiny();
+        let last = tokenizer.vocabulary() as u32 - 1;
+        assert_eq!(tokenizer.piece(last), b"nd");
+        assert_eq!(tokenizer.piece(last + 1), b"");
+        assert_eq!(tokenizer.piece(u32::MAX), b"");
+    }
+
+    #[test]
+    fn a_vocabulary_without_its_named_tokens_does_not_open() {
+        for tokens in [&["a"][..], &[]] {
+            let tokens: Vec<String> = tokens.iter().copied().map(str::to_owned).collect();
+            let gguf = Gguf::from_bytes(vocabulary_file(&tokens, &[])).unwrap();
+            let err = Tokenizer::from_gguf(&gguf).unwrap_err();
+            assert!(matches!(err, OpenError::Tokenizer { .. }), "{err}");
+        }
+    }
+
+    #[test]
+    fn pieces_of_sentencepiece_are_spelled() {
+        let spell = |text: &str, kind| {
+            let mut into = Vec::new();
+            Speller::new("llama").spell(text, kind, &mut into);
+            into
+        };
+        assert_eq!(spell("\u{2581}the", 1), b" the");
+        assert_eq!(spell("<0x0A>", 6), b"\n");
+        assert_eq!(spell("<0x0A>", 1), b"<0x0A>");
+        assert_eq!(spell("<0xZZ>", 6), b"<0xZZ>");
+    }
+}
