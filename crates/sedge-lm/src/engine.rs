@@ -9,6 +9,13 @@ use crate::gguf::{Gguf, GgufError};
 use crate::kernels::{Chosen, Kernel};
 use crate::llama::Llama;
 
+/// The name of the arithmetic by which the built-in engine turns tokens into logits.
+///
+/// The same model file, tokens, seed and arithmetic give the same output, bit by bit, whichever
+/// kernel computes, on however many threads and on whatever machine; a receipt that carries the name
+/// beside the others can be replayed. A build that computes other bits has another name.
+pub const ARITHMETIC: &str = "sedge-lm-1";
+
 /// A conversation in progress: tokens whose keys and values the engine remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceId(pub u64);
@@ -34,6 +41,9 @@ pub struct ModelInfo {
     pub width: usize,
     /// The kernel that computes, such as `avx512-vnni`.
     pub kernel: &'static str,
+    /// The name of the arithmetic, such as [`ARITHMETIC`]: what the output depends on besides file,
+    /// tokens and seed.
+    pub arithmetic: &'static str,
     /// Memory that its weights take, in bytes.
     pub weights_bytes: usize,
     /// Memory that one remembered token takes, in bytes.

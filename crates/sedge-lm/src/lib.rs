@@ -36,10 +36,10 @@ mod tiles;
 mod tokenizer;
 
 pub use chat::{ChatError, ChatRequest, Finish, Finished, Model, Options, Piece};
-pub use constrain::{ConstrainError, Constraint, Shape, Shaper};
+pub use constrain::{ConstrainError, Constraint, MAX_SHAPE, MAX_SHAPE_DEPTH, Shape, Shaper};
 pub use embed::{EmbedError, Embedded, Embedder, OpenEmbedderError};
 pub use engine::{
-    Engine, EngineError, EngineOptions, ModelInfo, OpenError, SequenceId, open_engine,
+    ARITHMETIC, Engine, EngineError, EngineOptions, ModelInfo, OpenError, SequenceId, open_engine,
 };
 pub use gguf::{Format, Gguf, GgufError, Tensor, Value};
 pub use kernels::Kernel;

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use self::attention::{Attention, Remembered};
 use crate::activations::{self, Activations, Layout, PANEL, Place};
-use crate::engine::{Engine, EngineError, EngineOptions, ModelInfo, OpenError, SequenceId};
+use crate::engine::{
+    ARITHMETIC, Engine, EngineError, EngineOptions, ModelInfo, OpenError, SequenceId,
+};
 use crate::gguf::{Gguf, GgufError};
 use crate::kernels::Chosen;
 use crate::maths::{self, Rotary};
@@ -200,6 +202,7 @@ impl Llama {
             layers: layer_count,
             width,
             kernel: kernel.kernel().name(),
+            arithmetic: ARITHMETIC,
             weights_bytes,
             token_bytes: layer_count * kv * 2 * size_of::<f32>(),
         };
