@@ -74,6 +74,12 @@ pub enum OpenError {
     /// The file is not what it should be.
     #[error(transparent)]
     File(#[from] GgufError),
+    /// There is no memory for the weights.
+    #[error("there is no memory for the model's weights")]
+    Memory {
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The architecture is not computed here.
     #[error("architecture `{architecture}` is not computed here, only llama")]
     Architecture {
@@ -111,6 +117,7 @@ impl OpenError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::File(it) => it.kind(),
+            Self::Memory { .. } => ErrorKind::Exhausted,
             Self::Architecture { .. } | Self::Kernel { .. } => ErrorKind::Unsupported,
             Self::Shape { .. } | Self::Tokenizer { .. } | Self::Template { .. } => {
                 ErrorKind::Corrupt

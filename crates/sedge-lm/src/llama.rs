@@ -13,7 +13,7 @@ use crate::gguf::{Gguf, GgufError};
 use crate::kernels::Chosen;
 use crate::maths::{self, Rotary};
 use crate::pool::Pool;
-use crate::tiles::{Matrix, ROWS, floats};
+use crate::tiles::{Matrix, ROWS, Tiles, floats};
 
 /// How many tokens of a prompt are computed at once: enough to use each unpacked tile often, few
 /// enough that the rows stay in the processor's cache.
@@ -28,6 +28,7 @@ const MOST_WINDOW: usize = 1 << 20;
 pub(crate) struct Llama {
     info: ModelInfo,
     shape: Shape,
+    tiles: Tiles,
     embedding: Matrix,
     /// `None` when the output matrix is the embedding itself.
     output: Option<Matrix>,
@@ -157,7 +158,7 @@ impl Llama {
     ) -> Result<Self, OpenError> {
         let Outline { shape, layers: layer_count, trained, base } = Outline::read(gguf)?;
         let Shape { width, kv_heads, head, forward, .. } = shape;
-        let load = Loader { gguf };
+        let mut load = Loader::new(gguf)?;
         let kv = kv_heads * head;
         let mut layers = Vec::with_capacity(layer_count);
         for at in 0..layer_count {
@@ -209,6 +210,7 @@ impl Llama {
         Ok(Self {
             info,
             shape,
+            tiles: load.tiles,
             embedding,
             output,
             output_norm,
@@ -231,10 +233,10 @@ impl Llama {
         self.room.fit(count, &self.shape);
         let Room { hidden, queries, keys, values, mixed, gates, ups, added } = &mut self.room;
         for (row, token) in hidden.chunks_exact_mut(width).zip(tokens) {
-            self.embedding.row(*token as usize, row);
+            self.tiles.row(&self.embedding, *token as usize, row);
         }
-        let Self { layers, rotary, kernel, pool, rows, shape, .. } = self;
-        let (kernel, rotary) = (*kernel, &*rotary);
+        let Self { layers, rotary, kernel, tiles, pool, rows, shape, .. } = self;
+        let (kernel, rotary, tiles) = (*kernel, &*rotary, &*tiles);
         for (layer, remembered) in layers.iter().zip(&mut sequence.layers) {
             quantise(pool, kernel, rows.reset(count, width), &|at, row| {
                 let hidden = &hidden[at * width..][..width];
@@ -243,6 +245,7 @@ impl Llama {
             multiply(
                 pool,
                 kernel,
+                tiles,
                 rows,
                 &mut [(&layer.query, queries), (&layer.key, keys), (&layer.value, values)],
             );
@@ -255,18 +258,18 @@ impl Llama {
             quantise(pool, kernel, rows.reset(count, width), &|at, row| {
                 row.copy_from_slice(&mixed[at * width..][..width]);
             });
-            multiply(pool, kernel, rows, &mut [(&layer.output, added)]);
+            multiply(pool, kernel, tiles, rows, &mut [(&layer.output, added)]);
             maths::add(hidden, added);
             quantise(pool, kernel, rows.reset(count, width), &|at, row| {
                 let hidden = &hidden[at * width..][..width];
                 maths::rms_norm(kernel, hidden, &layer.forward_norm, epsilon, row);
             });
-            multiply(pool, kernel, rows, &mut [(&layer.gate, gates), (&layer.up, ups)]);
+            multiply(pool, kernel, tiles, rows, &mut [(&layer.gate, gates), (&layer.up, ups)]);
             quantise(pool, kernel, rows.reset(count, forward), &|at, row| {
                 row.copy_from_slice(&gates[at * forward..][..forward]);
                 maths::gate(kernel, row, &ups[at * forward..][..forward]);
             });
-            multiply(pool, kernel, rows, &mut [(&layer.down, added)]);
+            multiply(pool, kernel, tiles, rows, &mut [(&layer.down, added)]);
             maths::add(hidden, added);
         }
         sequence.length += count;
@@ -274,7 +277,8 @@ impl Llama {
 
     /// Turns the hidden state of the last token into logits.
     fn finish(&mut self, logits: &mut Vec<f32>) {
-        let Self { output, embedding, output_norm, kernel, pool, rows, shape, room, .. } = self;
+        let Self { tiles, output, embedding, output_norm, kernel, pool, rows, shape, room, .. } =
+            self;
         let hidden = &room.hidden[room.hidden.len() - shape.width..];
         quantise(pool, *kernel, rows.reset(1, shape.width), &|_, row| {
             maths::rms_norm(*kernel, hidden, output_norm, shape.epsilon, row);
@@ -282,7 +286,7 @@ impl Llama {
         let matrix = output.as_ref().unwrap_or(embedding);
         logits.clear();
         logits.resize(matrix.rows, 0.0);
-        multiply(pool, *kernel, rows, &mut [(matrix, logits)]);
+        multiply(pool, *kernel, tiles, rows, &mut [(matrix, logits)]);
     }
 }
 
@@ -342,17 +346,24 @@ impl Engine for Llama {
 /// Reads tensors and checks that they have the shape that the model says.
 struct Loader<'a> {
     gguf: &'a Gguf,
+    tiles: Tiles,
 }
 
-impl Loader<'_> {
-    fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Matrix, OpenError> {
+impl<'a> Loader<'a> {
+    fn new(gguf: &'a Gguf) -> Result<Self, OpenError> {
+        let tensors = gguf.tensor_names().filter_map(|it| gguf.tensor(it).ok());
+        let tiles = Tiles::with_room(tensors).map_err(|source| OpenError::Memory { source })?;
+        Ok(Self { gguf, tiles })
+    }
+
+    fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, OpenError> {
         let tensor = self.gguf.tensor(name)?;
         if (tensor.rows, tensor.columns) != (rows, columns) {
             let (got_rows, got_columns) = (tensor.rows, tensor.columns);
             let what = format!("`{name}` is {got_rows} × {got_columns}, not {rows} × {columns}");
             return Err(wrong(what));
         }
-        Ok(Matrix::repack(&tensor, name)?)
+        Ok(self.tiles.repack(&tensor, name)?)
     }
 
     fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>, OpenError> {
@@ -396,6 +407,7 @@ fn quantise(
 fn multiply(
     pool: &mut Pool,
     kernel: Chosen,
+    tiles: &Tiles,
     rows: &Activations,
     jobs: &mut [(&Matrix, &mut Vec<f32>)],
 ) {
@@ -418,7 +430,7 @@ fn multiply(
                     let mut room = [[0.0; ROWS]; PANEL];
                     let rows = rows.panel(panel);
                     let results = &mut room[..rows.rows];
-                    kernel.strip(matrix.bits, matrix.strip(strip), rows, results);
+                    kernel.strip(matrix.bits, tiles.strip(matrix, strip), rows, results);
                     for (m, result) in (panel * PANEL..).zip(results) {
                         let at = m * matrix.rows + strip * ROWS;
                         out.slice(at, used).copy_from_slice(&result[..used]);

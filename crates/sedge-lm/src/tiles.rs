@@ -11,6 +11,10 @@
 //!
 //! `weight = scale · number + minimum` in 4-bit tiles, `scale · (number − 128)` in 8-bit ones.
 
+use std::io;
+
+use memmap2::MmapMut;
+
 use crate::gguf::{Format, GgufError, Tensor};
 
 /// Rows of a tile.
@@ -38,40 +42,77 @@ impl Bits {
     }
 }
 
-/// A weight matrix in tiles. Rows beyond the last are zero.
+/// The tiles of all matrices of a model, one after another in one piece of memory.
+#[derive(Debug)]
+pub(crate) struct Tiles {
+    memory: MmapMut,
+    used: usize,
+}
+
+/// A weight matrix and where its tiles lie. Rows beyond the last are zero.
 #[derive(Debug)]
 pub(crate) struct Matrix {
     pub(crate) bits: Bits,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// One line of the processor's cache at a time: tiles begin on 64-byte borders.
-    lines: Vec<Line>,
+    from: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
 impl Matrix {
-    /// Repacks a tensor. 16- and 32-bit floats are brought to 8 bits, block by block of 32.
-    ///
-    /// # Errors
-    ///
-    /// [`GgufError::Malformed`] when the rows are no multiple of 32 long.
-    pub(crate) fn repack(tensor: &Tensor<'_>, name: &str) -> Result<Self, GgufError> {
-        let Tensor { format, columns, rows, bytes } = *tensor;
-        if columns % COLUMNS != 0 || rows == 0 {
-            let what = format!("tensor `{name}` with rows of {columns}");
-            return Err(GgufError::Malformed { what });
-        }
+    pub(crate) const fn strips(&self) -> usize {
+        self.rows.div_ceil(ROWS)
+    }
+
+    const fn blocks(&self) -> usize {
+        self.columns / COLUMNS
+    }
+
+    /// Returns the memory that the tiles take; the next ones begin on a border of 64 bytes.
+    pub(crate) const fn size(&self) -> usize {
+        (self.strips() * self.blocks() * self.bits.tile()).next_multiple_of(64)
+    }
+
+    const fn planned(format: Format, rows: usize, columns: usize) -> Self {
         let bits = match format {
             Format::Q4_0 | Format::Q4_1 => Bits::Four,
             Format::Q8_0 | Format::F16 | Format::F32 => Bits::Eight,
         };
-        let (strips, blocks) = (rows.div_ceil(ROWS), columns / COLUMNS);
-        let mut lines = vec![Line([0; 64]); (strips * blocks * bits.tile()).div_ceil(64)];
-        // Tiles of 544 bytes do not all begin on a border; the vector still does.
-        let tiles = flat_mut(&mut lines);
+        Self { bits, rows, columns, from: 0 }
+    }
+}
+
+impl Tiles {
+    /// Makes room for the tiles of all tensors of a file.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no memory left.
+    pub(crate) fn with_room<'a>(tensors: impl Iterator<Item = Tensor<'a>>) -> io::Result<Self> {
+        let size = |it: Tensor<'_>| Matrix::planned(it.format, it.rows, it.columns).size();
+        let memory = MmapMut::map_anon(tensors.map(size).sum::<usize>().max(1))?;
+        // Every token reads all weights from end to end; with large pages the processor looks up
+        // fewer addresses. A system that has none is only slower.
+        #[cfg(target_os = "linux")]
+        let _slower = memory.advise(memmap2::Advice::HugePage);
+        Ok(Self { memory, used: 0 })
+    }
+
+    /// Repacks a tensor. 16- and 32-bit floats are brought to 8 bits, block by block of 32.
+    ///
+    /// # Errors
+    ///
+    /// [`GgufError::Malformed`] when the rows are no multiple of 32 long, or when there is no room
+    /// for the tensor.
+    pub(crate) fn repack(&mut self, tensor: &Tensor<'_>, name: &str) -> Result<Matrix, GgufError> {
+        let Tensor { format, columns, rows, bytes } = *tensor;
+        let matrix = Matrix { from: self.used, ..Matrix::planned(format, rows, columns) };
+        let end = self.used + matrix.size();
+        if columns % COLUMNS != 0 || rows == 0 || end > self.memory.len() {
+            let what = format!("tensor `{name}` with {rows} rows of {columns}");
+            return Err(GgufError::Malformed { what });
+        }
+        let tiles = &mut self.memory[self.used..end];
+        let (bits, blocks) = (matrix.bits, matrix.blocks());
         let row_bytes = bytes.len() / rows;
         for (row, stored) in bytes.chunks_exact(row_bytes).enumerate() {
             let (strip, r) = (row / ROWS, row % ROWS);
@@ -106,35 +147,23 @@ impl Matrix {
                 }
             }
         }
-        Ok(Self { bits, rows, columns, lines })
-    }
-
-    pub(crate) fn strips(&self) -> usize {
-        self.rows.div_ceil(ROWS)
-    }
-
-    pub(crate) fn blocks(&self) -> usize {
-        self.columns / COLUMNS
+        self.used = end;
+        Ok(matrix)
     }
 
     /// Returns the tiles of a strip.
-    pub(crate) fn strip(&self, strip: usize) -> &[u8] {
-        let length = self.blocks() * self.bits.tile();
-        &flat(&self.lines)[strip * length..][..length]
-    }
-
-    /// Returns the memory that the tiles take.
-    pub(crate) fn size(&self) -> usize {
-        self.lines.len() * 64
+    pub(crate) fn strip(&self, matrix: &Matrix, strip: usize) -> &[u8] {
+        let length = matrix.blocks() * matrix.bits.tile();
+        &self.memory[matrix.from..][strip * length..][..length]
     }
 
     /// Writes one row as floats.
-    pub(crate) fn row(&self, row: usize, into: &mut [f32]) {
-        let (strip, r) = (self.strip(row / ROWS), row % ROWS);
-        for (block, values) in into.chunks_exact_mut(COLUMNS).enumerate() {
-            let tile = &strip[block * self.bits.tile()..][..self.bits.tile()];
+    pub(crate) fn row(&self, matrix: &Matrix, row: usize, into: &mut [f32]) {
+        let (strip, r) = (self.strip(matrix, row / ROWS), row % ROWS);
+        let tiles = strip.chunks_exact(matrix.bits.tile());
+        for (tile, values) in tiles.zip(into.chunks_exact_mut(COLUMNS)) {
             for (column, value) in values.iter_mut().enumerate() {
-                let (number, scale, minimum) = numbers(self.bits, tile, r, column);
+                let (number, scale, minimum) = numbers(matrix.bits, tile, r, column);
                 *value = scale * f32::from(number) + minimum;
             }
         }
@@ -204,22 +233,6 @@ fn quantise_weights(values: &[f32]) -> (u16, [i8; COLUMNS]) {
         }
     }
     (scale, numbers)
-}
-
-fn flat(lines: &[Line]) -> &[u8] {
-    lines_as_bytes(lines)
-}
-
-#[expect(unsafe_code, reason = "cache lines are read as the bytes that they are")]
-fn lines_as_bytes(lines: &[Line]) -> &[u8] {
-    // SAFETY: `Line` is 64 plain bytes without padding, so the slice covers exactly these bytes.
-    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 64) }
-}
-
-#[expect(unsafe_code, reason = "cache lines are written as the bytes that they are")]
-fn flat_mut(lines: &mut [Line]) -> &mut [u8] {
-    // SAFETY: as in `lines_as_bytes`; the borrow is exclusive and every byte value is valid.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 64) }
 }
 
 /// Returns the float that a 16-bit float (IEEE 754 binary16) stands for, exactly.

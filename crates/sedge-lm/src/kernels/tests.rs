@@ -3,7 +3,7 @@
 use super::*;
 use crate::activations::{Activations, PANEL, quantise};
 use crate::gguf::{Format, Tensor};
-use crate::tiles::Matrix;
+use crate::tiles::{Matrix, Tiles};
 
 /// Numbers that look random and are the same everywhere (splitmix64).
 pub(crate) fn noise(seed: &mut u64) -> u64 {
@@ -14,7 +14,7 @@ pub(crate) fn noise(seed: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn matrix(format: Format, rows: usize, columns: usize, seed: u64) -> Matrix {
+fn matrix(format: Format, rows: usize, columns: usize, seed: u64) -> (Tiles, Matrix) {
     let mut seed = seed;
     let (block, size) = format.block();
     let mut bytes = Vec::new();
@@ -35,7 +35,9 @@ fn matrix(format: Format, rows: usize, columns: usize, seed: u64) -> Matrix {
         bytes.extend(stored);
     }
     let tensor = Tensor { format, columns, rows, bytes: &bytes };
-    Matrix::repack(&tensor, "test").unwrap()
+    let mut tiles = Tiles::with_room([tensor].into_iter()).unwrap();
+    let matrix = tiles.repack(&tensor, "test").unwrap();
+    (tiles, matrix)
 }
 
 fn values(count: usize, mut seed: u64) -> Vec<f32> {
@@ -70,15 +72,15 @@ const TWIN: Chosen = Chosen(Kernel::Scalar);
 
 #[track_caller]
 fn check(format: Format) {
-    let matrix = matrix(format, 40, 96, 7);
+    let (tiles, matrix) = matrix(format, 40, 96, 7);
     for count in 1..=PANEL {
         let rows = activations(TWIN, count, 96, count as u64);
         let mut expected = vec![[0.0; ROWS]; count];
         for strip in 0..matrix.strips() {
-            TWIN.strip(matrix.bits, matrix.strip(strip), rows.panel(0), &mut expected);
+            TWIN.strip(matrix.bits, tiles.strip(&matrix, strip), rows.panel(0), &mut expected);
             for kernel in here() {
                 let mut got = vec![[f32::NAN; ROWS]; count];
-                kernel.strip(matrix.bits, matrix.strip(strip), rows.panel(0), &mut got);
+                kernel.strip(matrix.bits, tiles.strip(&matrix, strip), rows.panel(0), &mut got);
                 let (got, expected) = (got.as_flattened(), expected.as_flattened());
                 assert_eq!(bits(got), bits(expected), "{kernel:?} {format:?} {count} rows");
             }
@@ -160,15 +162,15 @@ fn all_kernels_agree_on_floats() {
 #[test]
 fn the_twin_multiplies() {
     for format in [Format::Q4_0, Format::Q4_1, Format::Q8_0] {
-        let matrix = matrix(format, 16, 64, 3);
+        let (tiles, matrix) = matrix(format, 16, 64, 3);
         let rows = activations(TWIN, 2, 64, 4);
         let panel = rows.panel(0);
         let mut got = vec![[0.0; ROWS]; 2];
-        TWIN.strip(matrix.bits, matrix.strip(0), panel, &mut got);
+        TWIN.strip(matrix.bits, tiles.strip(&matrix, 0), panel, &mut got);
         for (m, got) in got.iter().enumerate() {
             for (r, got) in got.iter().enumerate() {
                 let mut weights = [0.0; 64];
-                matrix.row(r, &mut weights);
+                tiles.row(&matrix, r, &mut weights);
                 let expected: f64 = (0..64)
                     .map(|c| {
                         let (scale, _) = panel.scale_and_sum(m, c / 32);

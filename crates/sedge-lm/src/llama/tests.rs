@@ -79,7 +79,7 @@ fn reference(engine: &Llama, tokens: &[u32]) -> Vec<f64> {
         let mut row = vec![0.0; matrix.columns];
         (0..matrix.rows)
             .map(|at| {
-                matrix.row(at, &mut row);
+                engine.tiles.row(matrix, at, &mut row);
                 row.iter().zip(values).map(|(a, b)| f64::from(*a) * b).sum()
             })
             .collect()
@@ -103,7 +103,7 @@ fn reference(engine: &Llama, tokens: &[u32]) -> Vec<f64> {
     let mut hidden = Vec::new();
     for (position, token) in tokens.iter().enumerate() {
         let mut row = vec![0.0_f32; width];
-        engine.embedding.row(*token as usize, &mut row);
+        engine.tiles.row(&engine.embedding, *token as usize, &mut row);
         hidden = row.iter().map(|it| f64::from(*it)).collect::<Vec<_>>();
         for (layer, (keys, values)) in engine.layers.iter().zip(&mut cache) {
             let normed = norm(&hidden, &layer.attention_norm);
