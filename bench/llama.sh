@@ -3,7 +3,7 @@
 #
 #   bench/llama.sh MODEL.gguf... [--rounds N] [--threads 1,2] [--json]
 #
-# Needs cargo, node 20 or newer and npm. The peer is the prebuilt llama.cpp of the npm package node-llama-cpp, which
+# Needs Linux, cargo, node 20 or newer and npm. The peer is the prebuilt llama.cpp of the npm package node-llama-cpp, which
 # chooses its library by the processor (AVX-512 where there is one); it is installed once into the cache folder. Reads:
 #   CARGO_TARGET_DIR    where build output goes (default: target/)
 #   SEDGE_CACHE         where the peer is installed (default: .cache/)
@@ -26,12 +26,19 @@ for it in node npm; do
     fail "\`$it\` is not on this machine" 'the peer comes from npm: install Node.js 20 or newer, https://nodejs.org'
 done
 
+case $(uname -sm) in
+  'Linux x86_64') library=linux-x64 ;;
+  'Linux aarch64') library=linux-arm64 ;;
+  *) fail "the peer is not measured on $(uname -sm)" 'Linux on x86_64 or aarch64' ;;
+esac
+
 if [ ! -f "$cache/.installed" ]; then
   mkdir -p "$cache" || fail "cannot write to $cache" 'set SEDGE_CACHE to a folder that can be written'
   printf 'Installing node-llama-cpp %s into %s\n' "$version" "$cache" >&2
   printf '{ "private": true }\n' >"$cache/package.json"
-  # No script of a package runs; the library itself is an optional package of its own.
-  (cd "$cache" && npm install "node-llama-cpp@$version" --ignore-scripts --no-audit --no-fund --silent) ||
+  # The library is a package of its own; those for graphics cards stay away, and no script of a package runs.
+  (cd "$cache" && npm install "node-llama-cpp@$version" "@node-llama-cpp/$library@$version" \
+    --omit=optional --ignore-scripts --no-audit --no-fund --silent) ||
     fail "npm could not install node-llama-cpp $version" \
       'it needs a network, or a registry set by `npm config set registry`' \
       "an installation from elsewhere can be put into $cache/node_modules, with an empty file .installed beside it"

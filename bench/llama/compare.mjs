@@ -1,6 +1,7 @@
 // Lets the built-in engine and llama.cpp take turns on the same files, and prints medians and their ratios.
 
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -41,6 +42,7 @@ const sides = {
   flash: peer(1),
 };
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
+const hasVnni = /\bavx512_vnni\b/.test(readFileSync("/proc/cpuinfo", "utf8"));
 const all = { cpu: cpus()[0].model, cpus: cpus().length, load: loadavg()[0], rounds, rows: [] };
 
 for (const model of models) {
@@ -58,6 +60,10 @@ for (const model of models) {
     const of = (name, what) => median(turns[name].map((it) => it[what]));
     const theirs = (what) => Math.max(of("plain", what), of("flash", what));
     all.kernel = turns.ours[0].kernel;
+    if (hasVnni && !turns.plain[0].features.includes("AVX512_VNNI = 1")) {
+      console.error(`error: this processor has AVX-512 VNNI, and llama.cpp does not use it: ${turns.plain[0].features}`);
+      process.exit(1);
+    }
     all.peer = { build: turns.plain[0].build, libraries: turns.plain[0].libraries, features: turns.plain[0].features };
     all.rows.push({
       model: basename(model),

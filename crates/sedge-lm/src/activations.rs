@@ -11,7 +11,6 @@
 //! | rows | each row's scale times the sum of its numbers |
 //! | rows | each row's −128 times the sum of its numbers: where 8-bit tiles begin to count |
 
-use crate::kernels::widened;
 use crate::tiles::COLUMNS;
 
 /// The most rows of a panel: so many share one unpacked tile.
@@ -122,42 +121,6 @@ impl Panel<'_> {
     }
 }
 
-widened! {
-    /// Brings values to eight bits, as row `row` of a panel with `rows`: `value ≈ scale · number`.
-    fn quantise(values: &[f32], words: &mut [i32], rows: usize, row: usize) {
-        // Adding this leaves the nearest whole number, ties to even, in the lowest bits.
-        const MAGIC: f32 = 12_582_912.0;
-        for (values, words) in
-            values.chunks_exact(COLUMNS).zip(words.chunks_exact_mut(rows * WORDS))
-        {
-            let mut lanes = [0.0_f32; 16];
-            for half in values.chunks_exact(16) {
-                for (lane, value) in lanes.iter_mut().zip(half) {
-                    *lane = if value.abs() > *lane { value.abs() } else { *lane };
-                }
-            }
-            let most = lanes.iter().fold(0.0_f32, |most, it| if *it > most { *it } else { most });
-            let scale = most / 127.0;
-            let inverse = if scale > 0.0 { 127.0 / most } else { 0.0 };
-            let mut numbers = [0_i32; COLUMNS];
-            for (number, value) in numbers.iter_mut().zip(values) {
-                let nearest = (value * inverse + MAGIC).to_bits().cast_signed();
-                // One kernel's sign trick cannot hold -128, so not even nonsense becomes that.
-                *number = nearest.wrapping_sub(MAGIC.to_bits().cast_signed()).clamp(-127, 127);
-            }
-            let sum: i32 = numbers.iter().sum();
-            let bytes = numbers.map(|it| it as u8);
-            let (fours, _) = bytes.as_chunks::<4>();
-            for (word, four) in words[row * 8..][..8].iter_mut().zip(fours) {
-                *word = i32::from_le_bytes(*four);
-            }
-            words[rows * 8 + row] = scale.to_bits().cast_signed();
-            words[rows * 9 + row] = (scale * sum as f32).to_bits().cast_signed();
-            words[rows * 10 + row] = -128 * sum;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +131,7 @@ mod tests {
         let values: Vec<f32> = (0..64).map(|it| (it as f32 - 31.5) / 7.0).collect();
         let mut rows = Activations::default();
         let (_, words) = rows.reset(3, 64);
-        quantise(Chosen::new(Kernel::Scalar).unwrap(), &values, words, 3, 1);
+        Chosen::new(Kernel::Scalar).unwrap().quantise(&values, words, 3, 1);
         for (at, value) in values.iter().enumerate() {
             let panel = rows.panel(0);
             let (scale, sum) = panel.scale_and_sum(1, at / 32);
@@ -185,7 +148,7 @@ mod tests {
         let values = [[f32::NAN; 32], [f32::INFINITY; 32], [f32::MIN; 32], [1e-45; 32]].concat();
         let mut rows = Activations::default();
         for kernel in Kernel::ALL.into_iter().filter_map(Chosen::new) {
-            quantise(kernel, &values, rows.reset(1, values.len()).1, 1, 0);
+            kernel.quantise(&values, rows.reset(1, values.len()).1, 1, 0);
             for block in 0..4 {
                 assert!(rows.panel(0).numbers(0, block).iter().all(|it| *it != i8::MIN));
             }

@@ -12,12 +12,14 @@ mod avx2;
 mod avx512;
 mod scalar;
 
-use crate::activations::Panel;
-use crate::tiles::{Bits, ROWS};
+use crate::activations::{Panel, WORDS};
+use crate::tiles::{Bits, COLUMNS, ROWS};
 
 /// Tokens of a block of keys, and lanes of a sum: the order of additions is fixed by this number,
 /// not by the processor.
 pub(crate) const LANES: usize = 16;
+/// Adding this to a float leaves the nearest whole number, ties to even, in its lowest bits.
+const MAGIC: f32 = 12_582_912.0;
 /// The most queries that attention takes at once.
 pub(crate) const QUERIES: usize = 4;
 
@@ -95,6 +97,21 @@ impl Chosen {
         self.0
     }
 
+    /// Brings values to eight bits, as row `row` of a panel with `rows`: `value ≈ scale · number`.
+    /// There are as many values as the panel has columns.
+    pub(crate) fn quantise(self, values: &[f32], words: &mut [i32], rows: usize, row: usize) {
+        let blocks = values.len() / COLUMNS;
+        assert!(values.len() == blocks * COLUMNS && row < rows, "whole blocks, and a row of them");
+        assert_eq!(words.len(), blocks * rows * WORDS, "a panel");
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => avx512::quantise(values, words, rows, row),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => avx2::quantise(values, words, rows, row),
+            _ => scalar::quantise(values, words, rows, row),
+        }
+    }
+
     /// Multiplies one strip with a panel: `out[m][r]` is row `r` of the strip times row `m`.
     pub(crate) fn strip(self, bits: Bits, strip: &[u8], panel: Panel<'_>, out: &mut [[f32; ROWS]]) {
         assert_eq!(strip.len(), panel.blocks * bits.tile(), "a strip has a tile for each block");
@@ -140,6 +157,29 @@ impl Chosen {
             Kernel::Avx2 => avx2::mix(&mut mix),
             _ => scalar::mix(&mut mix),
         }
+    }
+}
+
+/// How a block of activations is scaled.
+struct Scale {
+    scale: f32,
+    inverse: f32,
+}
+
+impl Scale {
+    /// Takes the largest magnitude of the block, as the bits of a float without its sign: these are
+    /// ordered as the floats are.
+    fn new(most: u32) -> Self {
+        let most = f32::from_bits(most);
+        let scale = most / 127.0;
+        Self { scale, inverse: if scale > 0.0 { 127.0 / most } else { 0.0 } }
+    }
+
+    /// Writes what stands beside the numbers of row `row`, which add up to `sum`.
+    fn write(&self, words: &mut [i32], rows: usize, row: usize, sum: i32) {
+        words[rows * 8 + row] = self.scale.to_bits().cast_signed();
+        words[rows * 9 + row] = (self.scale * sum as f32).to_bits().cast_signed();
+        words[rows * 10 + row] = -128 * sum;
     }
 }
 

@@ -5,7 +5,7 @@ mod attention;
 use std::collections::BTreeMap;
 
 use self::attention::{Attention, Remembered};
-use crate::activations::{self, Activations, Layout, PANEL, Place};
+use crate::activations::{Activations, Layout, PANEL, Place};
 use crate::engine::{
     ARITHMETIC, Engine, EngineError, EngineOptions, ModelInfo, OpenError, SequenceId,
 };
@@ -396,7 +396,7 @@ fn quantise(
             let words = out.slice(from, words);
             for row in 0..rows {
                 values(panel * PANEL + row, &mut room);
-                activations::quantise(kernel, &room, words, rows, row);
+                kernel.quantise(&room, words, rows, row);
             }
         }
     });

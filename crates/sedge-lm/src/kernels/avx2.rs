@@ -2,16 +2,18 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_abs_epi8,
-    _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_cvtph_ps,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
-    _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_castps_si256,
+    _mm256_cvtepi32_ps, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_max_epi32, _mm256_max_epu32, _mm256_min_epi32,
+    _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_permutevar8x32_epi32,
+    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32,
     _mm256_setzero_ps, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_srli_epi16, _mm256_storeu_ps,
-    _mm256_xor_si256,
+    _mm256_storeu_si256, _mm256_sub_epi32, _mm256_xor_si256,
 };
 
-use super::{LANES, Mix, Scores, scalar};
+use super::{LANES, MAGIC, Mix, Scale, Scores, scalar};
 use crate::activations::{Panel, WORDS};
-use crate::tiles::{Bits, ROWS, TILE4, TILE8};
+use crate::tiles::{Bits, COLUMNS, ROWS, TILE4, TILE8};
 
 /// How many rows of activations share one unpacked half tile.
 const SHARE: usize = 4;
@@ -155,6 +157,56 @@ unsafe fn share<const M: usize>(bits: Bits, strip: &[u8], part: Part, out: &mut 
         // SAFETY: each half is eight of the sixteen floats.
         unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(half * 8), *sum) };
     }
+}
+
+#[expect(unsafe_code, reason = "see `strip`")]
+pub(super) fn quantise(values: &[f32], words: &mut [i32], rows: usize, row: usize) {
+    let blocks = words.chunks_exact_mut(rows * WORDS);
+    for (values, words) in values.chunks_exact(COLUMNS).zip(blocks) {
+        // SAFETY: as in `strip`.
+        unsafe { quantise_block(values, words, rows, row) };
+    }
+}
+
+#[expect(unsafe_code, reason = "see `strip`")]
+#[target_feature(enable = "avx2")]
+unsafe fn quantise_block(values: &[f32], words: &mut [i32], rows: usize, row: usize) {
+    let (magic, most) = (_mm256_set1_ps(MAGIC), _mm256_set1_epi32(127));
+    let positive = _mm256_set1_epi32(i32::MAX);
+    let at = values[..COLUMNS].as_ptr();
+    // SAFETY: 32 floats, as the slice says.
+    let eights = [0, 8, 16, 24].map(|from| unsafe { _mm256_loadu_ps(at.add(from)) });
+    let sizes = eights.map(|it| _mm256_and_si256(_mm256_castps_si256(it), positive));
+    let sizes = [_mm256_max_epu32(sizes[0], sizes[1]), _mm256_max_epu32(sizes[2], sizes[3])];
+    let largest = lanes(_mm256_max_epu32(sizes[0], sizes[1]));
+    let largest = largest.iter().fold(0, |most, it| it.cast_unsigned().max(most));
+    let scale = Scale::new(largest);
+    let inverse = _mm256_set1_ps(scale.inverse);
+    let numbers = eights.map(|it| {
+        let shifted = _mm256_castps_si256(_mm256_add_ps(_mm256_mul_ps(it, inverse), magic));
+        let nearest = _mm256_sub_epi32(shifted, _mm256_castps_si256(magic));
+        _mm256_max_epi32(_mm256_min_epi32(nearest, most), _mm256_set1_epi32(-127))
+    });
+    let low = _mm256_packs_epi32(numbers[0], numbers[1]);
+    let high = _mm256_packs_epi32(numbers[2], numbers[3]);
+    // Packing goes by halves of a register: put the fours back into their order.
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+    words[row * 8..][..8].copy_from_slice(&lanes(bytes));
+    let sums = [_mm256_add_epi32(numbers[0], numbers[1]), _mm256_add_epi32(numbers[2], numbers[3])];
+    let sum = lanes(_mm256_add_epi32(sums[0], sums[1])).iter().sum();
+    scale.write(words, rows, row, sum);
+}
+
+/// Returns the eight words of a register.
+#[inline]
+#[expect(unsafe_code, reason = "see `strip`")]
+#[target_feature(enable = "avx2")]
+fn lanes(register: __m256i) -> [i32; 8] {
+    let mut lanes = [0; 8];
+    // SAFETY: eight words are 32 bytes.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), register) };
+    lanes
 }
 
 #[expect(unsafe_code, reason = "see `strip`")]

@@ -1,15 +1,18 @@
 //! AVX-512 VNNI: one instruction multiplies 64 pairs of bytes and adds them into sixteen rows.
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_loadu_si256, _mm512_and_si512,
+    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_prefetch, _mm_storeu_si128, _mm256_loadu_si256,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_cvtepi32_epi8,
     _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
+    _mm512_loadu_si512, _mm512_max_epi32, _mm512_max_epu32, _mm512_min_epi32, _mm512_mul_ps,
+    _mm512_reduce_add_epi32, _mm512_reduce_max_epu32, _mm512_set1_epi8, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
+    _mm512_sub_epi32,
 };
 
-use super::{LANES, Mix, Scores, scalar};
+use super::{LANES, MAGIC, Mix, Scale, Scores, scalar};
 use crate::activations::{Panel, WORDS};
-use crate::tiles::{Bits, ROWS, TILE4, TILE8};
+use crate::tiles::{Bits, COLUMNS, ROWS, TILE4, TILE8};
 
 /// How far ahead of a single row's work its weights are called for, in bytes: they come from main
 /// memory, page after page, faster than the processor itself would dare to ask.
@@ -115,6 +118,40 @@ unsafe fn share<const M: usize>(bits: Bits, strip: &[u8], words: &[i32], out: &m
         // SAFETY: `out` is sixteen floats.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), *sum) };
     }
+}
+
+#[expect(unsafe_code, reason = "see `strip`")]
+pub(super) fn quantise(values: &[f32], words: &mut [i32], rows: usize, row: usize) {
+    let blocks = words.chunks_exact_mut(rows * WORDS);
+    for (values, words) in values.chunks_exact(COLUMNS).zip(blocks) {
+        // SAFETY: as in `strip`.
+        unsafe { quantise_block(values, words, rows, row) };
+    }
+}
+
+#[expect(unsafe_code, reason = "see `strip`")]
+#[target_feature(enable = "avx512f")]
+unsafe fn quantise_block(values: &[f32], words: &mut [i32], rows: usize, row: usize) {
+    let (magic, most) = (_mm512_set1_ps(MAGIC), _mm512_set1_epi32(127));
+    let positive = _mm512_set1_epi32(i32::MAX);
+    let at = values[..COLUMNS].as_ptr();
+    // SAFETY: 32 floats, as the slice says.
+    let halves = unsafe { [_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(LANES))] };
+    let sizes = halves.map(|it| _mm512_and_si512(_mm512_castps_si512(it), positive));
+    let scale = Scale::new(_mm512_reduce_max_epu32(_mm512_max_epu32(sizes[0], sizes[1])));
+    let inverse = _mm512_set1_ps(scale.inverse);
+    let numbers = halves.map(|it| {
+        let shifted = _mm512_castps_si512(_mm512_add_ps(_mm512_mul_ps(it, inverse), magic));
+        let nearest = _mm512_sub_epi32(shifted, _mm512_castps_si512(magic));
+        _mm512_max_epi32(_mm512_min_epi32(nearest, most), _mm512_set1_epi32(-127))
+    });
+    let into = &mut words[row * 8..][..8];
+    for (numbers, into) in numbers.iter().zip(into.chunks_exact_mut(4)) {
+        // SAFETY: four words are sixteen bytes.
+        unsafe { _mm_storeu_si128(into.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(*numbers)) };
+    }
+    let sum = _mm512_reduce_add_epi32(_mm512_add_epi32(numbers[0], numbers[1]));
+    scale.write(words, rows, row, sum);
 }
 
 #[expect(unsafe_code, reason = "see `strip`")]

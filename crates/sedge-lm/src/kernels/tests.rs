@@ -1,7 +1,7 @@
 //! Every kernel against its scalar twin, bit by bit, and the twin against plain multiplication.
 
 use super::*;
-use crate::activations::{Activations, PANEL, quantise};
+use crate::activations::{Activations, PANEL};
 use crate::gguf::{Format, Tensor};
 use crate::tiles::{Matrix, Tiles};
 
@@ -53,7 +53,7 @@ fn activations(kernel: Chosen, rows: usize, columns: usize, seed: u64) -> Activa
         let words = &mut words[place.from..][..place.words];
         for row in 0..place.rows {
             let values = &values[(panel * PANEL + row) * columns..][..columns];
-            quantise(kernel, values, words, place.rows, row);
+            kernel.quantise(values, words, place.rows, row);
         }
     }
     all

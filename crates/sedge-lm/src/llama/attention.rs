@@ -4,7 +4,7 @@
 //! for all of them.
 
 use super::{Disjoint, Shape};
-use crate::kernels::{Chosen, LANES};
+use crate::kernels::{Chosen, LANES, QUERIES};
 use crate::maths::{self, Rotary};
 use crate::pool::Pool;
 
@@ -77,15 +77,15 @@ impl Attention<'_> {
             let mut work = Work::default();
             for piece in range {
                 let from = piece * group;
-                let (token, at) = (piece / kv_heads, piece % kv_heads);
-                self.group(token, at, &queries[from..][..group], out.slice(from, group), &mut work);
+                self.group(piece, &queries[from..][..group], out.slice(from, group), &mut work);
             }
         });
     }
 
-    /// Does it for the heads of one token that share key-value head `at`.
-    fn group(&self, token: usize, at: usize, queries: &[f32], into: &mut [f32], work: &mut Work) {
-        let Shape { head, .. } = self.shape;
+    /// Does it for the heads of one token that share keys: piece `token · kv_heads + head`.
+    fn group(&self, piece: usize, queries: &[f32], into: &mut [f32], work: &mut Work) {
+        let Shape { kv_heads, head, .. } = self.shape;
+        let (token, at) = (piece / kv_heads, piece % kv_heads);
         let memory = &self.remembered.heads[at];
         let position = self.start + token;
         let seen = position + 1;
@@ -110,9 +110,6 @@ impl Attention<'_> {
         }
     }
 }
-
-/// The most queries that are computed together.
-const QUERIES: usize = crate::kernels::QUERIES;
 
 /// Room that is used again and again.
 #[derive(Default)]
