@@ -8,6 +8,7 @@ use sedge_trust::receipt::{Rung, verify_chain};
 use sedge_trust::Status;
 
 use super::*;
+use crate::Facts;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -24,7 +25,9 @@ impl Bench {
         let store = Store::open(&self.dir.path().join("sedge.db")).await.unwrap();
         let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
         let swarm = SwarmId::of_key(&[1; 32]);
-        Ledger::open(store, self.identity.clone(), clock, swarm).await.unwrap()
+        Ledger::open(store, self.identity.clone(), clock, swarm, ByteSize::from_mib(1))
+            .await
+            .unwrap()
     }
 }
 
