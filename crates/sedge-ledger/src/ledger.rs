@@ -7,7 +7,9 @@ mod witness;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError, RwLock};
 
+use bytes::Bytes;
 use sedge_base::{ByteSize, Clock, ContentId, ErrorKind, NodeId, SwarmId, TaskId};
+use sedge_capability::Media;
 use sedge_store::{Role, Store, StoredReceipt};
 use sedge_trust::receipt::{
     Checkpoint, CheckpointError, Export, Point, Receipt, SignError, TwoHistories, VerifyError,
@@ -223,16 +225,20 @@ impl Ledger {
         })
     }
 
-    /// Returns the input of a task that can be run again, if it is still kept.
+    /// Returns the input of a task that can be run again and what it is, if it is still kept.
     ///
     /// # Errors
     ///
     /// [`LedgerError`] when the store fails.
-    pub async fn input(&self, id: ContentId) -> Result<Option<Vec<u8>>, LedgerError> {
+    pub async fn input(&self, id: ContentId) -> Result<Option<(Bytes, Media)>, LedgerError> {
         if id == ContentId::of(b"") {
-            return Ok(Some(Vec::new()));
+            return Ok(Some((Bytes::new(), Media::Plain)));
         }
-        Ok(self.store.inputs().get(id).await?)
+        let Some(stored) = self.store.inputs().get(id).await? else { return Ok(None) };
+        let media = [Media::Plain, Media::Http];
+        let media = media.into_iter().find(|it| sealing::media_name(*it) == stored.media);
+        // What this release does not know it cannot run.
+        Ok(media.map(|it| (stored.content, it)))
     }
 
     /// Names the swarm that later receipts are for.
@@ -269,8 +275,9 @@ impl Ledger {
         let stored = self.stored(id, &receipt, Role::Requested)?;
         let area = self.store.receipts();
         let append = area.append(stored);
-        let input = sealing::worth_keeping((&receipt.body, expected.task.input.clone()));
-        let keep = self.keep(input.into_iter().collect());
+        let worth = sealing::worth_keeping(&receipt.body);
+        let input = sealing::input_of(expected.task, receipt.body.input_hash);
+        let keep = self.keep(worth.then_some(input).into_iter().collect());
         futures_util::future::join(append, keep).await.0?;
         Ok(receipt)
     }

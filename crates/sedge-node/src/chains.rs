@@ -6,7 +6,7 @@ use sedge_base::NodeId;
 use sedge_capability::Failure;
 use sedge_ledger::{LedgerError, Shown, Witnessed};
 use sedge_net::Conn;
-use sedge_trust::receipt::Checkpoint;
+use sedge_trust::receipt::{Checkpoint, Form, Receipt, attest};
 use tracing::debug;
 
 use crate::beat::ask;
@@ -81,6 +81,16 @@ impl Node {
         let kept = self.ledger.witnessed().await.unwrap_or_default();
         let contradicted = kept.iter().filter(|it| it.contradiction.is_some());
         contradicted.map(|it| self.members.name_of(&it.node)).collect()
+    }
+
+    /// Puts a receipt into an envelope that other tools read, signed by this node.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the receipt cannot be written.
+    pub fn attest(&self, receipt: &Receipt, form: Form) -> Result<Vec<u8>, Failure> {
+        attest(receipt, form, &self.identity)
+            .map_err(|it| Failure::new(it.kind(), "not_exported", with_source(&it)))
     }
 
     /// Returns a checkpoint that counts every receipt of this node; makes one if need be, and tells

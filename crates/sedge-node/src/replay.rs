@@ -37,7 +37,7 @@ impl Node {
         let (node, capability) = self.find_component(component, body.executor, pinned)?;
         let input = self.ledger.input(body.input_hash).await;
         let input = input.map_err(|it| failed(it.kind(), "ledger_unreadable", with_source(&it)))?;
-        let input = input.ok_or_else(|| {
+        let (input, media) = input.ok_or_else(|| {
             let hash = body.input_hash.short();
             let text = format!(
                 "the input {hash} is not kept here: larger than 1 MiB, forgotten since, or `node.keep_inputs` is 0"
@@ -47,7 +47,8 @@ impl Node {
         let ask = Ask {
             capability,
             kind: Some(Kind::Function),
-            input: input.into(),
+            input,
+            media,
             budgets: budgets(body),
             on: Some(node.to_string()),
         };

@@ -4,11 +4,23 @@
 //! receipt.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use sedge_base::{ByteSize, ContentId};
 
 use crate::fault::Fault;
+use crate::row;
 use crate::store::Store;
+
+/// An input, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredInput {
+    /// SHA-256 of the content.
+    pub id: ContentId,
+    /// What the content is, such as `plain`; up to 256 bytes.
+    pub media: String,
+    /// The input itself.
+    pub content: Bytes,
+}
 
 /// Inputs by their id.
 #[derive(Debug, Clone, Copy)]
@@ -24,21 +36,20 @@ impl Inputs<'_> {
     /// # Errors
     ///
     /// [`Fault`]; nothing was changed then.
-    pub async fn keep(
-        &self,
-        mut inputs: Vec<(ContentId, Bytes)>,
-        most: ByteSize,
-    ) -> Result<(), Fault> {
+    pub async fn keep(&self, mut inputs: Vec<StoredInput>, most: ByteSize) -> Result<(), Fault> {
         let largest = Self::MAX.min(most).as_len();
-        inputs.retain(|(_, input)| input.len() <= largest);
+        inputs.retain(|it| it.content.len() <= largest);
+        for input in &inputs {
+            Fault::check_len("the media", input.media.len(), row::MAX_NAME)?;
+        }
         if inputs.is_empty() {
             return Ok(());
         }
         let work = move |database: &Connection| {
-            let sql = "INSERT OR IGNORE INTO inputs (id, content) VALUES (?1, ?2)";
+            let sql = "INSERT OR IGNORE INTO inputs (id, media, content) VALUES (?1, ?2, ?3)";
             let mut insert = database.prepare_cached(sql)?;
-            for (id, input) in inputs {
-                insert.execute(params![id.to_string(), &input[..]])?;
+            for StoredInput { id, media, content } in inputs {
+                insert.execute(params![id.to_string(), media, &content[..]])?;
             }
             trim(database, most)
         };
@@ -50,16 +61,20 @@ impl Inputs<'_> {
     /// # Errors
     ///
     /// [`Fault`] when the database fails or holds something else under that id.
-    pub async fn get(&self, id: ContentId) -> Result<Option<Vec<u8>>, Fault> {
+    pub async fn get(&self, id: ContentId) -> Result<Option<StoredInput>, Fault> {
         let work = move |database: &Connection| {
-            let sql = "SELECT content FROM inputs WHERE id = ?1";
-            let found: Option<Vec<u8>> =
-                database.query_row(sql, [id.to_string()], |row| row.get(0)).optional()?;
+            let sql = "SELECT media, content FROM inputs WHERE id = ?1";
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?));
+            let found = database.query_row(sql, [id.to_string()], read).optional()?;
             match found {
-                Some(content) if ContentId::of(&content) != id => {
+                Some((_, content)) if ContentId::of(&content) != id => {
                     Err(Fault::Value { what: "input" })
                 }
-                found => Ok(found),
+                found => Ok(found.map(|(media, content)| StoredInput {
+                    id,
+                    media,
+                    content: content.into(),
+                })),
             }
         };
         self.0.read(work).await

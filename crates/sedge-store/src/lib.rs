@@ -43,7 +43,7 @@ pub use decisions::{Decisions, StoredDecision};
 pub use deployments::{Deployment, Deployments};
 pub use events::Metrics;
 pub use fault::Fault;
-pub use inputs::Inputs;
+pub use inputs::{Inputs, StoredInput};
 pub use members::{Member, Members, PutMemberError};
 pub use open::OpenError;
 pub use receipts::{AppendError, CountersignError, Receipts, Role, StoredReceipt};

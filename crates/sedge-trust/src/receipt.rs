@@ -1,5 +1,6 @@
 //! What was done, for whom, under which budgets: signed by both ends over every field.
 
+mod attest;
 mod batch;
 mod chain;
 mod chain_file;
@@ -17,6 +18,9 @@ use crate::identity::Identity;
 use crate::signature::{BadSignature, Signature, verify as verify_signature};
 use batch::BatchVerifyError;
 
+pub use attest::{
+    AttestError, Form, MAX_ATTESTATION_BYTES, UnknownForm, attest, verify_attestation,
+};
 pub use batch::{Batch, BatchError, MAX_BATCH};
 pub use chain::{BrokenChain, ChainFault, verify_chain};
 pub use chain_file::{ChainFileError, ProvenChain, encode_chain, is_chain, verify_chain_file};

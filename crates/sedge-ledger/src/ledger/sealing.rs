@@ -4,9 +4,9 @@
 
 use std::sync::PoisonError;
 
-use bytes::Bytes;
 use sedge_base::ContentId;
-use sedge_store::Role;
+use sedge_capability::{Media, Task};
+use sedge_store::{Role, StoredInput};
 use sedge_trust::Rung;
 use sedge_trust::receipt::{Body, MAX_BATCH, Receipt};
 use tokio::sync::oneshot;
@@ -24,7 +24,7 @@ const CHECKPOINT_EVERY: u64 = 64;
 pub(super) struct Waiting {
     body: Body,
     took_us: u64,
-    input: Bytes,
+    input: StoredInput,
     answer: oneshot::Sender<Result<Receipt, LedgerError>>,
 }
 
@@ -49,7 +49,7 @@ impl Ledger {
         // What could not be signed must not spoil the batch of the others.
         body.check().map_err(sedge_trust::receipt::SignError::from)?;
         let (answer, sealed) = oneshot::channel();
-        let (input, took_us) = (facts.task.input.clone(), facts.usage.took_us);
+        let (input, took_us) = (input_of(facts.task, body.input_hash), facts.usage.took_us);
         let waiting = Waiting { body, took_us, input, answer };
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(waiting);
         let mut head = self.head.lock().await;
@@ -103,7 +103,7 @@ impl Ledger {
         &self,
         head: &mut Head,
         mut bodies: Vec<Body>,
-        inputs: Vec<Bytes>,
+        inputs: Vec<StoredInput>,
     ) -> Result<Vec<Receipt>, LedgerError> {
         let (mut last, mut ids) = (head.last, Vec::new());
         for (body, sequence) in bodies.iter_mut().zip(head.tree.count()..) {
@@ -120,8 +120,8 @@ impl Ledger {
             }
             stored.push(self.stored(*id, receipt, Role::Executed)?);
         }
-        let kept = receipts.iter().map(|it| &it.body).zip(inputs).filter_map(worth_keeping);
-        let kept = kept.collect();
+        let kept = receipts.iter().zip(inputs).filter(|(it, _)| worth_keeping(&it.body));
+        let kept = kept.map(|(_, input)| input).collect();
         // Both are asked at once, so that one commit holds receipts and inputs.
         let area = self.store.receipts();
         let append = area.append_all(stored);
@@ -138,7 +138,7 @@ impl Ledger {
 
     /// Keeps inputs, so that their tasks can be run again. What is not kept cannot be replayed here,
     /// which is all.
-    pub(super) async fn keep(&self, inputs: Vec<(ContentId, Bytes)>) {
+    pub(super) async fn keep(&self, inputs: Vec<StoredInput>) {
         let most = self.keep_inputs;
         if inputs.is_empty() || most.as_bytes() == 0 {
             return;
@@ -149,7 +149,20 @@ impl Ledger {
     }
 }
 
-/// Returns the input of a task with its id, if the task can be run again.
-pub(super) fn worth_keeping((body, input): (&Body, Bytes)) -> Option<(ContentId, Bytes)> {
-    (body.rung != Rung::Attested).then_some((body.input_hash, input))
+/// Returns whether a task can be run again, if its input is kept.
+pub(super) fn worth_keeping(body: &Body) -> bool {
+    body.rung != Rung::Attested
+}
+
+/// Returns the input of a task as it is kept.
+pub(super) fn input_of(task: &Task, id: ContentId) -> StoredInput {
+    StoredInput { id, media: media_name(task.media).to_owned(), content: task.input.clone() }
+}
+
+/// Returns what is written beside an input.
+pub(super) const fn media_name(media: Media) -> &'static str {
+    match media {
+        Media::Plain => "plain",
+        Media::Http => "message/http",
+    }
 }

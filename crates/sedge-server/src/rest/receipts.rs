@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use sedge_base::ErrorKind;
 use sedge_capability::{End, Failure};
 use sedge_node::{Chains, Replayed};
-use sedge_trust::receipt::Checkpoint;
+use sedge_trust::receipt::{Checkpoint, Form};
 use sedge_trust::{Export, Receipt};
 use serde::Deserialize;
 
@@ -63,6 +63,8 @@ pub(super) async fn show(
 pub(super) struct Exported {
     /// Say how the chain goes on from its first so many receipts.
     since: Option<u64>,
+    /// `cose` or `in-toto`: an envelope that other tools read, in place of this project's own file.
+    format: Option<String>,
 }
 
 /// `GET /receipts/{id}/export`: one receipt as a file; with its place in the chain, if it is this
@@ -70,9 +72,14 @@ pub(super) struct Exported {
 pub(super) async fn export(
     State(shared): State<Shared>,
     Path(id): Path<String>,
-    Asked(Exported { since }): Asked<Exported>,
+    Asked(Exported { since, format }): Asked<Exported>,
 ) -> Result<Response, Error> {
     let receipt = one(&shared, &id).await?;
+    if let Some(format) = format {
+        let form: Form = format.parse().map_err(|err| invalid("invalid_format", err))?;
+        let bytes = shared.node.attest(&receipt, form)?;
+        return Ok(([(CONTENT_TYPE, form.media_type())], bytes).into_response());
+    }
     let anchor = shared.node.ledger().anchor(&receipt, since).await;
     match anchor.map_err(|err| unreadable(err.kind(), &err))? {
         Some(anchor) => written(&Export::anchored(receipt, anchor)),

@@ -14,6 +14,7 @@ CREATE TABLE checkpoints (
 CREATE TABLE inputs (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
+    media TEXT NOT NULL,
     content BLOB NOT NULL
 ) STRICT;
 CREATE TABLE inputs_size (bytes INTEGER NOT NULL CHECK (bytes >= 0)) STRICT;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sedge_base::{ByteSize, ContentId, NodeId, Timestamp};
-use sedge_store::{AppendError, Inputs, StoredCheckpoint};
+use sedge_store::{AppendError, Inputs, StoredCheckpoint, StoredInput};
 
 use crate::areas::{NODE, new_store, receipt};
 
@@ -48,23 +48,25 @@ async fn inputs_are_kept_within_a_bound_and_the_oldest_go_first() {
     let most = ByteSize::from_bytes(100);
     let content = |number: u8| Bytes::from(vec![number; 40]);
     let id = |number: u8| ContentId::of(&content(number));
+    let stored =
+        |id: ContentId, content: Bytes| StoredInput { id, media: "plain".to_owned(), content };
     for number in [1, 2, 1, 3] {
-        inputs.keep(vec![(id(number), content(number))], most).await.unwrap();
+        inputs.keep(vec![stored(id(number), content(number))], most).await.unwrap();
     }
     assert_eq!(inputs.get(id(1)).await.unwrap(), None);
-    assert_eq!(inputs.get(id(3)).await.unwrap(), Some(vec![3; 40]));
+    assert_eq!(inputs.get(id(3)).await.unwrap(), Some(stored(id(3), content(3))));
     assert_eq!(inputs.size().await.unwrap(), ByteSize::from_bytes(80));
     let large = Bytes::from(vec![9; 101]);
     let larger = Bytes::from(vec![9; Inputs::MAX.as_len() + 1]);
     for (input, most) in [(large, most), (larger, ByteSize::from_mib(9))] {
         let id = ContentId::of(&input);
-        inputs.keep(vec![(id, input)], most).await.unwrap();
+        inputs.keep(vec![stored(id, input)], most).await.unwrap();
         assert_eq!(inputs.get(id).await.unwrap(), None);
     }
     assert_eq!(inputs.size().await.unwrap(), ByteSize::from_bytes(80));
     inputs.trim(ByteSize::from_bytes(0)).await.unwrap();
     assert_eq!(inputs.size().await.unwrap(), ByteSize::from_bytes(0));
     assert_eq!(inputs.get(id(3)).await.unwrap(), None);
-    inputs.keep(vec![(id(4), content(5))], most).await.unwrap();
+    inputs.keep(vec![stored(id(4), content(5))], most).await.unwrap();
     assert!(inputs.get(id(4)).await.is_err(), "something else under that id");
 }
