@@ -35,56 +35,30 @@ pub(super) fn canonical(body: &Body) -> Result<Vec<u8>, CanonicalError> {
         sequence,
         previous,
     } = body;
-    let Budgets { fuel, memory_bytes, time_ms } = *budgets;
     let mut out = Writer(Vec::with_capacity(USUAL));
-    out.raw("{\"artifact_hash\":");
-    out.hash(artifact_hash.as_ref());
-    out.raw(",\"budgets\":{\"fuel\":");
-    out.number(fuel)?;
-    out.raw(",\"memory_bytes\":");
-    out.number(memory_bytes)?;
-    out.raw(",\"time_ms\":");
-    out.number(time_ms)?;
-    out.raw("},\"capability\":");
-    out.text(capability);
-    out.raw(",\"ended_ms\":");
-    out.number(*ended_ms)?;
-    out.raw(",\"executor\":");
-    out.hex(executor.as_bytes());
-    out.raw(",\"input_hash\":");
-    out.hash(Some(input_hash));
-    out.raw(",\"output_hash\":");
-    out.hash(Some(output_hash));
-    out.raw(",\"previous\":");
-    out.hash(previous.as_ref());
-    out.raw(",\"requester\":");
-    out.hex(requester.as_bytes());
+    out.raw("{");
+    out.hash("\"artifact_hash\":", artifact_hash.as_ref());
+    out.raw(",\"budgets\":");
+    out.budgets(budgets)?;
+    out.text(",\"capability\":", capability);
+    out.number(",\"ended_ms\":", *ended_ms)?;
+    out.hex(",\"executor\":", executor.as_bytes());
+    out.hash(",\"input_hash\":", Some(input_hash));
+    out.hash(",\"output_hash\":", Some(output_hash));
+    out.hash(",\"previous\":", previous.as_ref());
+    out.hex(",\"requester\":", requester.as_bytes());
     out.raw(",\"rung\":");
     out.raw(rung_text(*rung));
-    out.raw(",\"sequence\":");
-    out.number(*sequence)?;
-    out.raw(",\"started_ms\":");
-    out.number(*started_ms)?;
+    out.number(",\"sequence\":", *sequence)?;
+    out.number(",\"started_ms\":", *started_ms)?;
     out.raw(",\"status\":");
     out.raw(status_text(*status));
-    out.raw(",\"swarm_id\":");
-    out.hex(swarm_id.as_bytes());
-    out.raw(",\"task_hash\":");
-    out.hash(Some(task_hash));
-    out.raw(",\"task_id\":");
-    out.text(task_id.as_str());
-    let Used { fuel, peak_memory_bytes, time_ms, tokens_in, tokens_out } = *used;
-    out.raw(",\"used\":{\"fuel\":");
-    out.number(fuel)?;
-    out.raw(",\"peak_memory_bytes\":");
-    out.number(peak_memory_bytes)?;
-    out.raw(",\"time_ms\":");
-    out.number(time_ms)?;
-    out.raw(",\"tokens_in\":");
-    out.number(tokens_in)?;
-    out.raw(",\"tokens_out\":");
-    out.number(tokens_out)?;
-    out.raw("},\"version\":");
+    out.hex(",\"swarm_id\":", swarm_id.as_bytes());
+    out.hash(",\"task_hash\":", Some(task_hash));
+    out.text(",\"task_id\":", task_id.as_str());
+    out.raw(",\"used\":");
+    out.used(used)?;
+    out.raw(",\"version\":");
     out.raw(match version {
         Version::V1 => "\"sedge-receipt/1\"",
     });
@@ -120,10 +94,31 @@ impl Writer {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    fn number(&mut self, number: u64) -> Result<(), CanonicalError> {
+    fn budgets(&mut self, budgets: &Budgets) -> Result<(), CanonicalError> {
+        let Budgets { fuel, memory_bytes, time_ms } = *budgets;
+        self.number("{\"fuel\":", fuel)?;
+        self.number(",\"memory_bytes\":", memory_bytes)?;
+        self.number(",\"time_ms\":", time_ms)?;
+        self.raw("}");
+        Ok(())
+    }
+
+    fn used(&mut self, used: &Used) -> Result<(), CanonicalError> {
+        let Used { fuel, peak_memory_bytes, time_ms, tokens_in, tokens_out } = *used;
+        self.number("{\"fuel\":", fuel)?;
+        self.number(",\"peak_memory_bytes\":", peak_memory_bytes)?;
+        self.number(",\"time_ms\":", time_ms)?;
+        self.number(",\"tokens_in\":", tokens_in)?;
+        self.number(",\"tokens_out\":", tokens_out)?;
+        self.raw("}");
+        Ok(())
+    }
+
+    fn number(&mut self, name: &str, number: u64) -> Result<(), CanonicalError> {
         if number > MAX_INTEGER {
             return Err(CanonicalError::Integer(Number::from(number)));
         }
+        self.raw(name);
         let (mut digits, mut rest, mut at) = ([0_u8; 20], number, 20);
         loop {
             at -= 1;
@@ -137,25 +132,33 @@ impl Writer {
         Ok(())
     }
 
-    fn hash(&mut self, hash: Option<&ContentId>) {
+    fn hash(&mut self, name: &str, hash: Option<&ContentId>) {
         match hash {
-            Some(hash) => self.hex(hash.as_bytes()),
-            None => self.raw("null"),
+            Some(hash) => self.hex(name, hash.as_bytes()),
+            None => {
+                self.raw(name);
+                self.raw("null");
+            }
         }
     }
 
-    fn hex(&mut self, bytes: &[u8]) {
-        self.0.push(b'"');
-        for byte in bytes {
-            let pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-            self.0.extend_from_slice(&pair);
-        }
-        self.0.push(b'"');
+    fn hex(&mut self, name: &str, bytes: &[u8]) {
+        self.raw(name);
+        self.raw("\"");
+        bytes.iter().for_each(|it| self.byte(*it));
+        self.raw("\"");
+    }
+
+    /// Writes a byte as two hexadecimal digits.
+    fn byte(&mut self, byte: u8) {
+        let pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        self.0.extend_from_slice(&pair);
     }
 
     /// Writes a text as RFC 8785, section 3.2.2.2, does.
-    fn text(&mut self, text: &str) {
-        self.0.push(b'"');
+    fn text(&mut self, name: &str, text: &str) {
+        self.raw(name);
+        self.raw("\"");
         for byte in text.bytes() {
             match byte {
                 b'"' => self.raw("\\\""),
@@ -166,14 +169,13 @@ impl Writer {
                 12 => self.raw("\\f"),
                 13 => self.raw("\\r"),
                 0..0x20 => {
-                    let pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
                     self.raw("\\u00");
-                    self.0.extend_from_slice(&pair);
+                    self.byte(byte);
                 }
                 byte => self.0.push(byte),
             }
         }
-        self.0.push(b'"');
+        self.raw("\"");
     }
 }
 

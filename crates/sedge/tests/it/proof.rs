@@ -233,12 +233,18 @@ fn row_250_a_hundred_wasm_receipts_are_replayed_on_another_node_and_a_models_say
 #[test]
 fn what_cannot_be_replayed_any_more_says_what_is_gone() {
     let one = Machine::up("one");
-    one.json(&["deploy", PROBE, "--id", "probe"]);
-    let call = |input: &str| one.json(&["call", "probe", "--input", input])["receipt"].clone();
-    let small = call("echo small");
-    let large = call(&format!("echo {}", "x".repeat((1 << 20) + 1)));
-    let replay = |receipt: &Value| one.fails(&["receipt", "replay", receipt.as_str().unwrap()]).1;
+    one.json(&["deploy", UPPER, "--id", "fn-1"]);
+    let call = |input: &str| {
+        let file = one.folder().join("input");
+        fs::write(&file, input).unwrap();
+        let arguments = ["call", "fn-1", "--input-file", file.to_str().unwrap()];
+        one.json(&arguments)["receipt"].as_str().unwrap().to_owned()
+    };
+    let small = call("small");
+    let large = call(&"x".repeat((1 << 20) + 1));
+    let replay = |receipt: &str| one.fails(&["receipt", "replay", receipt]).1;
+    assert_eq!(one.json(&["receipt", "replay", &small])[0]["equal"], true);
     assert_eq!(replay(&large)["code"], "input_gone");
-    one.json(&["deploy", UPPER, "--id", "probe"]);
+    one.json(&["deploy", PROBE, "--id", "fn-1"]);
     assert_eq!(replay(&small)["code"], "component_gone");
 }
