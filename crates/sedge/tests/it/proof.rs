@@ -1,7 +1,7 @@
 //! Chains of receipts as strangers and other members see them, and tasks that are run again.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sedge_base::NodeId;
 use sedge_trust::receipt::{ChainFileError, verify_chain_file};
@@ -32,27 +32,32 @@ fn message(said: &Value) -> &str {
     said["error"]["message"].as_str().unwrap()
 }
 
-#[test]
-fn row_248_an_exported_chain_names_the_record_that_was_flipped_moved_or_dropped() {
-    let (one, two) = (Machine::up("one"), Machine::up("two"));
-    one.pair(&two);
+/// Runs four tasks on `two`, for both machines in turn; returns the file of its chain, once both ends
+/// have signed every record.
+fn exported_chain(one: &Machine, two: &Machine) -> PathBuf {
+    one.pair(two);
     one.json(&["deploy", UPPER, "--id", "fn-1", "--to", "two"]);
     one.until_offered("fn-1", "two");
     two.until_offered("fn-1", "two");
-    for (requester, input) in [(&one, "first"), (&two, "second"), (&one, "third"), (&one, "last")] {
+    for (requester, input) in [(one, "first"), (two, "second"), (one, "third"), (one, "last")] {
         requester.json(&["call", "fn-1", "--input", input]);
     }
-    // The requester's signature comes back after its answer.
     let file = two.folder().join("chain.jsonl");
-    let path = file.to_str().unwrap();
+    // The requester's signature comes back after its answer.
     until("both ends have signed every record", || {
-        two.json(&["receipt", "export", "chain", "--output", path]);
-        let (valid, said) = stranger(&file, &two, &[&one, &two], &[]);
+        two.json(&["receipt", "export", "chain", "--output", file.to_str().unwrap()]);
+        let (valid, said) = stranger(&file, two, &[one, two], &[]);
         assert!(valid, "{said}");
         assert_eq!((&said["records"], &said["checkpoint"]["count"]), (&4.into(), &4.into()));
         said["countersigned"] == 4
     });
+    file
+}
 
+#[test]
+fn row_248_an_exported_chain_names_the_record_that_was_flipped_moved_or_dropped() {
+    let (one, two) = (Machine::up("one"), Machine::up("two"));
+    let file = exported_chain(&one, &two);
     let chain = fs::read(&file).unwrap();
     let keys: [NodeId; 2] = [one.id().parse().unwrap(), two.id().parse().unwrap()];
     let failing =
@@ -127,6 +132,31 @@ fn row_248_an_exported_chain_names_the_record_that_was_flipped_moved_or_dropped(
     let (valid, said) = stranger(&single, &two, &[&one, &two], &held);
     assert!(valid, "{said}");
     assert_eq!((&said[0]["place"]["sequence"], &said[0]["place"]["chain"]), (&3.into(), &4.into()));
+}
+
+#[test]
+fn a_receipt_leaves_in_other_tools_envelopes_too() {
+    let (one, two) = (Machine::up("one"), Machine::up("two"));
+    one.pair(&two);
+    one.json(&["deploy", UPPER, "--id", "fn-1", "--to", "two"]);
+    one.until_offered("fn-1", "two");
+    let receipt = one.json(&["call", "fn-1", "--input", "wrapped"])["receipt"].clone();
+    let receipt = receipt.as_str().unwrap();
+    for form in ["cose", "in-toto"] {
+        let file = one.folder().join(form);
+        let path = file.to_str().unwrap();
+        one.json(&["receipt", "export", receipt, "--format", form, "--output", path]);
+        let (valid, said) = stranger(&file, &two, &[&two, &one], &[]);
+        assert!(valid, "{said}");
+        assert_eq!(
+            (&said[0]["receipt"], &said[0]["countersigned"]),
+            (&receipt.into(), &true.into())
+        );
+        assert!(!stranger(&file, &one, &[&two], &[]).0, "exchanged keys pass");
+        let (exit, _) = one.fails(&["receipt", "export", "chain", "--format", form]);
+        assert_eq!(exit, 2);
+    }
+    assert_eq!(two.json(&["receipt", "verify", "chain"])["records"], 1);
 }
 
 /// Copies a stopped node's home.

@@ -18,7 +18,7 @@ use crate::ui::{DIM, GOOD, Ui};
 /// What `sedge receipt verify` is told.
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
-    /// A receipt's id, its task's id, `last`, or an exported file
+    /// A receipt's id, its task's id, `last`, this node's own `chain`, or an exported file
     #[arg(value_name = "RECEIPT|FILE", default_value = "last")]
     what: String,
     /// Who ran the tasks: the node's id, from somebody you trust
@@ -165,8 +165,17 @@ fn verify_chain(bytes: &[u8], trusted: &Trusted, ui: Ui) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Verifies a receipt that the node keeps, against the keys of the swarm's members.
+/// Verifies a receipt that the node keeps, or its chain, against the keys of the swarm's members.
 fn verify_kept(api: &Api, id: &str, ui: Ui) -> Result<(), Failed> {
+    if id == "chain" {
+        let nodes: Vec<NodeView> = api.get("nodes")?;
+        let own = nodes.iter().find(|it| it.here).map(|it| it.id);
+        let executor = own
+            .ok_or_else(|| Failed::new(ErrorKind::Internal, "the node does not list itself"))?;
+        let requesters = nodes.iter().map(|it| it.id).collect();
+        let trusted = Trusted { executor, requesters, held: Vec::new() };
+        return verify_chain(&api.get_bytes("receipts/chain")?, &trusted, ui);
+    }
     let receipt: Receipt = api.get(&format!("receipts/{}", segment(id)))?;
     let nodes: Vec<NodeView> = api.get("nodes")?;
     let member = |id: NodeId| match nodes.iter().find(|it| it.id == id) {
@@ -217,10 +226,14 @@ fn verify(
         .collect();
     ui.result(&records, || {
         let mut text = String::new();
+        let stands = match (place["sequence"].as_u64(), place["chain"].as_u64()) {
+            (Some(at), Some(count)) => format!(", number {} of {count} in its chain", at + 1),
+            _ => String::new(),
+        };
         for (receipt, proof) in &verified {
             let by = if proof.countersigned { "signed by both ends" } else { "signed by the executor alone" };
             text.push_str(&format!(
-                "{GOOD}valid{GOOD:#}  {} {:?}, {by}  {DIM}{}{DIM:#}\n",
+                "{GOOD}valid{GOOD:#}  {} {:?}, {by}{stands}  {DIM}{}{DIM:#}\n",
                 receipt.body.capability, receipt.body.status, proof.id
             ));
         }
