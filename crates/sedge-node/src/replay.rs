@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use sedge_base::{ByteSize, ContentId, ErrorKind, NodeId};
-use sedge_capability::{Budgets, Event, Failure, Kind, Name};
+use sedge_capability::{Budgets, Descriptor, Event, Failure};
 use sedge_trust::receipt::{Body, Receipt, Rung, Status};
 
 use crate::execute::OutputHash;
 use crate::node::{Node, with_source};
-use crate::view::{Ask, Compared, Replayed};
+use crate::view::{Ask, Compared, Offer, Replayed};
 
 impl Node {
     /// Runs the task of a receipt again with the same component, input and budgets: on the node that
@@ -34,7 +34,7 @@ impl Node {
         let id = receipt.id().map_err(|it| failed(ErrorKind::Invalid, "invalid_receipt", it))?;
         let component = replayable(body)?;
         let pinned = on.map(|it| self.members.find(it)).transpose()?;
-        let (node, capability) = self.find_component(component, body.executor, pinned)?;
+        let (node, offered) = self.find_component(component, body, pinned)?;
         let input = self.ledger.input(body.input_hash).await;
         let input = input.map_err(|it| failed(it.kind(), "ledger_unreadable", with_source(&it)))?;
         let (input, media) = input.ok_or_else(|| {
@@ -45,8 +45,8 @@ impl Node {
             failed(ErrorKind::NotFound, "input_gone", text)
         })?;
         let ask = Ask {
-            capability,
-            kind: Some(Kind::Function),
+            capability: offered.name,
+            kind: Some(offered.kind),
             input,
             media,
             budgets: budgets(body),
@@ -77,23 +77,25 @@ impl Node {
         Ok(Replayed { receipt: id, again, node, node_name, equal, output, fuel, status })
     }
 
-    /// Finds a node that offers the component with this content: the named one, or one that did not
-    /// run it the first time, or the one that did.
+    /// Finds a node that offers something of this content that can be run again: the named one, or
+    /// one that did not run it the first time, or the one that did.
     fn find_component(
         &self,
         component: ContentId,
-        executor: NodeId,
+        body: &Body,
         pinned: Option<NodeId>,
-    ) -> Result<(NodeId, Name), Failure> {
+    ) -> Result<(NodeId, Descriptor), Failure> {
         let offers = self.offers();
         let mut fit: Vec<_> = offers
             .into_iter()
-            .filter(|it| it.descriptor.kind == Kind::Function)
             .filter(|it| it.descriptor.content == Some(component))
+            .filter(|it| it.descriptor.rung != Rung::Attested)
             .filter(|it| pinned.is_none_or(|node| node == it.node))
             .collect();
-        fit.sort_by_key(|it| it.node == executor);
-        fit.into_iter().next().map(|it| (it.node, it.descriptor.name)).ok_or_else(|| {
+        // Under its own name it has the same settings, as far as anybody can know.
+        let named = |it: &Offer| it.descriptor.name.as_str() == body.capability;
+        fit.sort_by_key(|it| (!named(it), it.node == body.executor));
+        fit.into_iter().next().map(|it| (it.node, it.descriptor)).ok_or_else(|| {
             let component = component.short();
             let text = match pinned {
                 Some(node) => {
