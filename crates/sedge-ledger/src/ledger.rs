@@ -1,15 +1,31 @@
 //! The ledger of one node.
 
+mod proving;
+mod sealing;
+mod witness;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use sedge_base::{Clock, ContentId, ErrorKind, NodeId, SwarmId, TaskId};
+use bytes::Bytes;
+use sedge_base::{ByteSize, Clock, ContentId, ErrorKind, NodeId, SwarmId, TaskId};
+use sedge_capability::Media;
 use sedge_store::{Role, Store, StoredReceipt};
-use sedge_trust::receipt::{Export, Receipt, SignError, VerifyError, VerifyKeys};
+use sedge_trust::receipt::{
+    Checkpoint, CheckpointError, Export, Point, Receipt, SignError, TwoHistories, VerifyError,
+    VerifyKeys,
+};
 use sedge_trust::{Identity, canonical::CanonicalError};
 
-use crate::events::{Opened, Refused, Sealed};
+use crate::events::{Opened, Refused};
 use crate::metrics::{Metrics, Recorder};
-use crate::seal::{Expected, Facts, Mismatch, Place};
+use crate::seal::{Expected, Mismatch};
+use crate::tree::Tree;
+
+pub use witness::{Contradiction, Shown, Witnessed};
+
+/// How many ids are read at once.
+const PAGE: usize = 8192;
 
 /// Why a receipt was not written, read or believed.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +72,51 @@ pub enum LedgerError {
         /// Its id.
         id: ContentId,
     },
+    /// The stored chain is not the one that this node's newest checkpoint was made of.
+    #[error("the chain on disk is not the one of {count} receipts that this node signed")]
+    Rewritten {
+        /// How many receipts that checkpoint counts.
+        count: u64,
+    },
+    /// Receipts that were to be sealed together with this one could not be.
+    #[error("the receipts that were sealed together were not stored")]
+    Undone,
+    /// A checkpoint does not verify or cannot be made.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A stored checkpoint cannot be read.
+    #[error("the stored checkpoint of {node:?} cannot be read")]
+    DamagedCheckpoint {
+        /// Whose chain.
+        node: NodeId,
+        /// What is wrong with its text.
+        source: serde_json::Error,
+    },
+    /// A node tells two histories of its chain.
+    #[error("node {node:?} tells two histories of its chain")]
+    Contradiction {
+        /// The node.
+        node: NodeId,
+        /// What does not fit.
+        #[source]
+        why: TwoHistories,
+    },
+    /// The chain never had so many receipts.
+    #[error("the chain has {size} receipts, not {count}")]
+    NeverSoMany {
+        /// How many were asked for.
+        count: u64,
+        /// How many there are.
+        size: u64,
+    },
+    /// One file does not hold so many receipts.
+    #[error("{length} receipts are more than one file holds; the newest begin at place {from}")]
+    ChainTooLong {
+        /// How many there are from the place that was asked for.
+        length: u64,
+        /// From which place on they fit.
+        from: u64,
+    },
 }
 
 impl LedgerError {
@@ -69,8 +130,15 @@ impl LedgerError {
             Self::Verify(it) => it.kind(),
             Self::Canonical(it) => it.kind(),
             Self::Mismatch(_) | Self::NotConfirmed => ErrorKind::Denied,
-            Self::Damaged { .. } | Self::Head { .. } => ErrorKind::Corrupt,
-            Self::Encode(_) => ErrorKind::Internal,
+            Self::Checkpoint(it) => it.kind(),
+            Self::Damaged { .. }
+            | Self::DamagedCheckpoint { .. }
+            | Self::Head { .. }
+            | Self::Rewritten { .. }
+            | Self::Contradiction { .. } => ErrorKind::Corrupt,
+            Self::NeverSoMany { .. } => ErrorKind::Invalid,
+            Self::ChainTooLong { .. } => ErrorKind::Exhausted,
+            Self::Encode(_) | Self::Undone => ErrorKind::Internal,
         }
     }
 }
@@ -84,89 +152,98 @@ pub struct Ledger {
     swarm: RwLock<SwarmId>,
     /// The end of the chain; held while a receipt is written, so that there is one order.
     head: tokio::sync::Mutex<Head>,
+    /// What waits for its place in the chain.
+    waiting: Mutex<VecDeque<sealing::Waiting>>,
+    /// How much of the inputs of tasks that can be run again is kept.
+    keep_inputs: ByteSize,
+    /// This node's newest checkpoint.
+    newest: RwLock<Option<Checkpoint>>,
+    judged: Mutex<Judged>,
     counters: Mutex<Recorder>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// The end of the chain.
+#[derive(Debug, Clone, Default)]
 struct Head {
-    next: u64,
     last: Option<ContentId>,
+    /// Over every receipt; its count is the next place.
+    tree: Tree,
+}
+
+/// What was said of other nodes' chains since the start; one entry for each node.
+#[derive(Debug, Default)]
+struct Judged {
+    /// The checkpoint that was looked at last.
+    seen: BTreeMap<NodeId, ContentId>,
+    /// What another member keeps and this node has still to ask about.
+    told: BTreeMap<NodeId, Checkpoint>,
+    /// What was told last.
+    compared: BTreeMap<NodeId, Point>,
 }
 
 impl Ledger {
-    /// Goes on with the chain that the store holds, or begins one.
+    /// Goes on with the chain that the store holds, or begins one. `keep_inputs` is how much of the
+    /// inputs of tasks that can be run again is kept: none when it is 0.
+    ///
+    /// Takes time in proportion to the chain: about a second for a million receipts.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Head`] when the last receipt does not hold, and faults of the store.
+    /// [`LedgerError::Head`] when the last receipt does not hold, [`LedgerError::Rewritten`] when the
+    /// chain is not the one that this node signed before, and faults of the store.
     pub async fn open(
         store: Store,
         identity: Identity,
         clock: Clock,
         swarm: SwarmId,
+        keep_inputs: ByteSize,
     ) -> Result<Self, LedgerError> {
         let me = identity.node_id();
-        let head = match store.receipts().head(me).await? {
-            None => Head { next: 0, last: None },
-            Some(stored) => {
-                let receipt = decode(&stored)?;
-                let keys = VerifyKeys { executor: me, requester: receipt.body.requester };
-                let holds = receipt.verify(&keys).is_ok_and(|it| it.id == stored.id)
-                    && receipt.body.sequence == stored.sequence;
-                if !holds {
-                    return Err(LedgerError::Head { id: stored.id });
-                }
-                Head { next: stored.sequence + 1, last: Some(stored.id) }
-            }
+        let last = match store.receipts().head(me).await? {
+            None => None,
+            Some(stored) => Some((check_head(&stored, me)?, stored.sequence)),
         };
-        Opened { next: head.next }.emit();
+        let newest = newest(&store, me).await?;
+        let tree = read_tree(&store, me, newest.as_ref()).await?;
+        if let Some((id, _)) = last.filter(|(_, sequence)| sequence + 1 != tree.count()) {
+            return Err(LedgerError::Head { id });
+        }
+        store.inputs().trim(keep_inputs).await?;
+        Opened { next: tree.count() }.emit();
+        let last = last.map(|(id, _)| id);
         Ok(Self {
             store,
             identity,
             clock,
             swarm: RwLock::new(swarm),
-            head: tokio::sync::Mutex::new(head),
+            head: tokio::sync::Mutex::new(Head { last, tree }),
+            waiting: Mutex::default(),
+            keep_inputs,
+            newest: RwLock::new(newest),
+            judged: Mutex::default(),
             counters: Mutex::default(),
         })
+    }
+
+    /// Returns the input of a task that can be run again and what it is, if it is still kept.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`] when the store fails.
+    pub async fn input(&self, id: ContentId) -> Result<Option<(Bytes, Media)>, LedgerError> {
+        if id == ContentId::of(b"") {
+            return Ok(Some((Bytes::new(), Media::Plain)));
+        }
+        let Some(stored) = self.store.inputs().get(id).await? else { return Ok(None) };
+        let media = [Media::Plain, Media::Http];
+        let media = media.into_iter().find(|it| sealing::media_name(*it) == stored.media);
+        // What this release does not know it cannot run.
+        Ok(media.map(|it| (stored.content, it)))
     }
 
     /// Names the swarm that later receipts are for.
     pub fn set_swarm(&self, swarm: SwarmId) {
         *self.swarm.write().unwrap_or_else(PoisonError::into_inner) = swarm;
-    }
-
-    /// Signs and stores the receipt of a task that ended here; as its requester too, when this node
-    /// asked itself.
-    ///
-    /// # Errors
-    ///
-    /// [`LedgerError`]; the chain is as it was then.
-    ///
-    /// # Cancel safety
-    ///
-    /// Not cancel safe: a future that is dropped may have stored the receipt, and the next call then
-    /// fails. Run it to its end.
-    pub async fn seal(&self, facts: Facts<'_>) -> Result<Receipt, LedgerError> {
-        let executor = self.identity.node_id();
-        let swarm_id = *self.swarm.read().unwrap_or_else(PoisonError::into_inner);
-        let mut head = self.head.lock().await;
-        let place = Place { swarm_id, executor, sequence: head.next, previous: head.last };
-        let mut receipt = Receipt::sign(facts.body(place), &self.identity)?;
-        if receipt.body.requester == executor {
-            receipt.countersign(&self.identity)?;
-        }
-        let id = receipt.id()?;
-        self.store.receipts().append(self.stored(id, &receipt, Role::Executed)?).await?;
-        *head = Head { next: head.next + 1, last: Some(id) };
-        drop(head);
-        let body = &receipt.body;
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner).record(
-            &body.capability,
-            body.status,
-            facts.usage.took_us,
-        );
-        Sealed { id: &id, sequence: body.sequence, status: body.status }.emit();
-        Ok(receipt)
     }
 
     /// Checks another node's receipt against what this node knows, signs it and stores it.
@@ -195,7 +272,13 @@ impl Ledger {
         receipt.requester_signature = None;
         receipt.countersign(&self.identity)?;
         let id = receipt.id()?;
-        self.store.receipts().append(self.stored(id, &receipt, Role::Requested)?).await?;
+        let stored = self.stored(id, &receipt, Role::Requested)?;
+        let area = self.store.receipts();
+        let append = area.append(stored);
+        let worth = sealing::worth_keeping(&receipt.body);
+        let input = sealing::input_of(expected.task, receipt.body.input_hash);
+        let keep = self.keep(worth.then_some(input).into_iter().collect());
+        futures_util::future::join(append, keep).await.0?;
         Ok(receipt)
     }
 
@@ -318,6 +401,54 @@ fn encode(receipt: &Receipt) -> Result<String, LedgerError> {
 fn decode(stored: &StoredReceipt) -> Result<Receipt, LedgerError> {
     serde_json::from_str(&stored.json)
         .map_err(|source| LedgerError::Damaged { id: stored.id, source })
+}
+
+/// Checks the last receipt of this node's chain.
+fn check_head(stored: &StoredReceipt, me: NodeId) -> Result<ContentId, LedgerError> {
+    let receipt = decode(stored)?;
+    let keys = VerifyKeys { executor: me, requester: receipt.body.requester };
+    let holds = receipt.verify(&keys).is_ok_and(|it| it.id == stored.id)
+        && receipt.body.sequence == stored.sequence;
+    if holds { Ok(stored.id) } else { Err(LedgerError::Head { id: stored.id }) }
+}
+
+/// Reads this node's newest checkpoint.
+async fn newest(store: &Store, me: NodeId) -> Result<Option<Checkpoint>, LedgerError> {
+    let Some(stored) = store.checkpoints().get(me).await? else { return Ok(None) };
+    let newest: Checkpoint = serde_json::from_str(&stored.json)
+        .map_err(|source| LedgerError::DamagedCheckpoint { node: me, source })?;
+    newest.verify(&me)?;
+    Ok(Some(newest))
+}
+
+/// Builds the tree over the stored chain; it must be the one that was signed last.
+async fn read_tree(
+    store: &Store,
+    me: NodeId,
+    newest: Option<&Checkpoint>,
+) -> Result<Tree, LedgerError> {
+    let mut tree = Tree::default();
+    let signed = newest.map(|it| &it.point);
+    let differs =
+        |tree: &Tree| signed.is_some_and(|it| it.count == tree.count() && it.root != tree.root());
+    loop {
+        let ids = store.receipts().ids(me, tree.count(), PAGE).await?;
+        for id in &ids {
+            tree.push(proving::leaf(id));
+            if differs(&tree) {
+                return Err(LedgerError::Rewritten { count: tree.count() });
+            }
+        }
+        if ids.len() < PAGE {
+            break;
+        }
+    }
+    match signed {
+        Some(signed) if signed.count > tree.count() => {
+            Err(LedgerError::Rewritten { count: signed.count })
+        }
+        _ => Ok(tree),
+    }
 }
 
 #[cfg(test)]

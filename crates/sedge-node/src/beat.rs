@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use sedge_base::NodeId;
 use sedge_net::{FrameReader, FrameWriter};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use crate::node::Node;
+use crate::node::{Node, with_source};
 use crate::remote::OPEN_WITHIN;
 use crate::wire::{self, Advert, Request, Roster, WireError};
 
@@ -18,6 +18,9 @@ pub(crate) async fn beat_all(node: Arc<Node>) {
     loop {
         every.tick().await;
         node.measure();
+        if let Err(error) = node.ledger.checkpoint_if_due().await {
+            warn!(target: "sedge::events::checkpoint_failed", error = with_source(&error));
+        }
         let others = node.members.others();
         join_all(others.into_iter().map(|it| node.beat(it))).await;
     }
@@ -43,6 +46,7 @@ impl Node {
             let mine = self.advert();
             let theirs: Advert = ask(&conn, &Request::Advert(Box::new(mine.clone()))).await?;
             let differ = theirs.roster != mine.roster;
+            let checkpoint = theirs.checkpoint;
             self.hear(peer, theirs);
             if differ {
                 debug!(target: "sedge::events::rosters_differ", %peer);
@@ -51,6 +55,9 @@ impl Node {
                 if let Err(failure) = self.take_roster(roster).await {
                     debug!(target: "sedge::events::roster_refused", %peer, %failure);
                 }
+            }
+            if checkpoint.is_some_and(|it| self.ledger.is_news(&peer, &it)) {
+                self.look_at_chain(&conn, peer).await?;
             }
             Ok::<_, WireError>(())
         };

@@ -5,10 +5,10 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use sedge_base::ErrorKind;
+use sedge_base::{ByteSize, ErrorKind};
 use sedge_functions::{FunctionsConfig, FunctionsSection};
 use sedge_gateway::{GatewayConfig, GatewaySection};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// The whole of `config.toml`, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -40,6 +40,10 @@ pub struct NodeSection {
     /// How often members exchange what they offer and have left.
     #[serde(with = "humantime_serde")]
     pub advert_period: Duration,
+    /// How much of the inputs of functions is kept, so that their receipts can be replayed, such as
+    /// `64MiB`; the oldest go first, and `0B` keeps none.
+    #[serde(deserialize_with = "size_from_text")]
+    pub keep_inputs: ByteSize,
 }
 
 impl Default for NodeSection {
@@ -51,6 +55,7 @@ impl Default for NodeSection {
             max_tasks: 64,
             task_time: Duration::from_secs(300),
             advert_period: Duration::from_secs(2),
+            keep_inputs: ByteSize::from_mib(64),
         }
     }
 }
@@ -81,6 +86,8 @@ pub struct NodeConfig {
     pub task_time: Duration,
     /// How often members exchange what they offer and have left.
     pub advert_period: Duration,
+    /// How much of the inputs of functions is kept; none when it is 0.
+    pub keep_inputs: ByteSize,
 }
 
 /// Why the configuration is refused. It is never repaired or replaced.
@@ -164,8 +171,15 @@ impl TryFrom<NodeSection> for NodeConfig {
     type Error = ConfigError;
 
     fn try_from(section: NodeSection) -> Result<Self, ConfigError> {
-        let NodeSection { name, listen, lan_discovery, max_tasks, task_time, advert_period } =
-            section;
+        let NodeSection {
+            name,
+            listen,
+            lan_discovery,
+            max_tasks,
+            task_time,
+            advert_period,
+            keep_inputs,
+        } = section;
         let value = |key, must_be: &str| ConfigError::Value { key, must_be: must_be.to_owned() };
         let max_tasks =
             NonZeroU32::new(max_tasks).ok_or_else(|| value("node.max_tasks", "at least 1"))?;
@@ -179,8 +193,12 @@ impl TryFrom<NodeSection> for NodeConfig {
             "" => None,
             name => Some(check_name(name).ok_or_else(|| value("node.name", NAME_RULE))?),
         };
-        Ok(Self { name, listen, lan_discovery, max_tasks, task_time, advert_period })
+        Ok(Self { name, listen, lan_discovery, max_tasks, task_time, advert_period, keep_inputs })
     }
+}
+
+fn size_from_text<'de, D: Deserializer<'de>>(input: D) -> Result<ByteSize, D::Error> {
+    String::deserialize(input)?.parse().map_err(serde::de::Error::custom)
 }
 
 /// What a node's name must be, in words.
@@ -213,7 +231,7 @@ mod tests {
         check(
             "",
             expect![[
-                r#"NodeConfig { name: None, listen: 0.0.0.0:7377, lan_discovery: true, max_tasks: 64, task_time: 300s, advert_period: 2s }"#
+                r#"NodeConfig { name: None, listen: 0.0.0.0:7377, lan_discovery: true, max_tasks: 64, task_time: 300s, advert_period: 2s, keep_inputs: ByteSize(67108864) }"#
             ]],
         );
     }

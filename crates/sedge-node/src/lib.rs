@@ -9,6 +9,7 @@
 
 mod ask;
 mod beat;
+mod chains;
 mod config;
 mod deploy;
 mod execute;
@@ -20,6 +21,7 @@ mod node;
 mod pair;
 mod registry;
 mod remote;
+mod replay;
 mod serve;
 mod start;
 mod view;
@@ -33,6 +35,6 @@ pub use node::Node;
 pub use pair::JoinFailed;
 pub use start::{StartError, StartOptions};
 pub use view::{
-    Answer, Ask, Deploy, DeployOptions, Deployed, Invitation, InviteState, Joined, NodeView, Offer,
-    Presence, Status, Target, WayFailed,
+    Answer, Ask, Chains, Compared, Deploy, DeployOptions, Deployed, Invitation, InviteState,
+    Joined, NodeView, Offer, Presence, Replayed, Status, Target, WayFailed, Witness,
 };

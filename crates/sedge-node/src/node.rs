@@ -141,6 +141,7 @@ impl Node {
             limit: self.config.node.max_tasks.get(),
             addresses: self.mesh.addresses(),
             roster: self.members.roster_hash(),
+            checkpoint: self.ledger.newest_checkpoint().and_then(|it| it.id().ok()),
         }
     }
 
@@ -182,6 +183,7 @@ impl Node {
             offers: offers.iter().map(|it| it.descriptor.name.to_string()).collect(),
             resident: Some(gauges.resident),
             receipts: self.ledger.count().await.unwrap_or(0),
+            two_histories: self.two_histories().await,
             running: self.running.load(Ordering::SeqCst),
         }
     }

@@ -81,6 +81,10 @@ async fn answer(
                 Err(failure) => wire::send_refusal(writer, &failure).await,
             }
         }
+        Request::Chain { counts } => match node.show_chain(&counts).await {
+            Ok(shown) => wire::send_reply(writer, &shown).await,
+            Err(failure) => wire::send_refusal(writer, &failure).await,
+        },
         Request::Undeploy { name } => match node.undeploy(&name).await {
             Ok(was) => wire::send_reply(writer, &was).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,

@@ -122,9 +122,11 @@ impl Node {
         let name = pick_name(&options, &config)?;
         let found = find_swarm(&home, &store, &identity, &name, &clock).await?;
         let swarm = found.members.swarm();
-        let ledger = Ledger::open(store.clone(), identity.clone(), clock.clone(), swarm)
-            .await
-            .map_err(StartError::Ledger)?;
+        let keep_inputs = config.node.keep_inputs;
+        let ledger =
+            Ledger::open(store.clone(), identity.clone(), clock.clone(), swarm, keep_inputs)
+                .await
+                .map_err(StartError::Ledger)?;
         let ledger = Arc::new(ledger);
 
         let cache = home.path().join("cache");

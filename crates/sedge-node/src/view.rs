@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, Failure, Kind, Media, Name, Outcome};
+use sedge_ledger::Witnessed;
+use sedge_trust::receipt::Checkpoint;
 use serde::{Deserialize, Serialize};
 
 /// What a door asks a node to run.
@@ -127,8 +129,66 @@ pub struct Status {
     pub resident: Option<ByteSize>,
     /// Receipts in its chain.
     pub receipts: u64,
+    /// Names of members that told two histories of their chains; see [`Witness`].
+    pub two_histories: Vec<String>,
     /// Tasks in flight now.
     pub running: u32,
+}
+
+/// What a node knows of chains of receipts: its own and other members'.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chains {
+    /// This node's newest checkpoint; its chain may have grown since.
+    pub own: Option<Checkpoint>,
+    /// What it keeps of others, by their ids.
+    pub members: Vec<Witness>,
+}
+
+/// What a node keeps of another member's chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// The member's name.
+    pub node_name: String,
+    /// What is kept.
+    #[serde(flatten)]
+    pub kept: Witnessed,
+}
+
+/// What running a proven task again gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// The receipt of the first run.
+    pub receipt: ContentId,
+    /// The receipt of the second run.
+    pub again: ContentId,
+    /// The node that ran it again.
+    pub node: NodeId,
+    /// That node's name.
+    pub node_name: String,
+    /// Whether output, fuel and status are equal.
+    pub equal: bool,
+    /// SHA-256 of the outputs.
+    pub output: Compared<ContentId>,
+    /// Fuel that was used.
+    pub fuel: Compared<u64>,
+    /// How both ended.
+    pub status: Compared<sedge_trust::Status>,
+}
+
+/// One fact of two runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared<T> {
+    /// In the receipt.
+    pub first: T,
+    /// The second time.
+    pub again: T,
+}
+
+impl<T: PartialEq> Compared<T> {
+    /// Returns whether both are the same.
+    pub fn equal(&self) -> bool {
+        self.first == self.again
+    }
 }
 
 /// Where a component shall go.

@@ -7,6 +7,7 @@
 //! | `run` | the input | chunks, then an end with the executor's receipt; then the requester sends the countersigned receipt back |
 //! | `deploy` | the component | what became of it |
 //! | `undeploy` | none | whether it was there |
+//! | `chain` | none | the other side's newest checkpoint, how it goes on from what the asker keeps, and what the other side keeps of third nodes |
 //!
 //! Every request comes over a connection whose peer has proven a member's key: who asks is never
 //! read from the message.
@@ -17,7 +18,8 @@ use bytes::{Bytes, BytesMut};
 use sedge_base::{ByteSize, ContentId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
 use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, SendStream};
-use sedge_trust::{Membership, Receipt};
+use sedge_trust::receipt::Checkpoint;
+use sedge_trust::{Membership, Receipt, TreeHash};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,22 @@ pub(crate) enum Request {
         /// Its name.
         name: Name,
     },
+    /// How does your chain of receipts go on from its first so many?
+    Chain {
+        /// How many receipts the asker's checkpoints of this node count.
+        counts: Vec<u64>,
+    },
+}
+
+/// What a node shows of its chain of receipts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ChainShown {
+    /// Its newest checkpoint, if it has one.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// A proof for each number of receipts that was asked for, in order.
+    pub(crate) proofs: Vec<Vec<TreeHash>>,
+    /// The newest checkpoints that it keeps of other nodes.
+    pub(crate) kept: Vec<Checkpoint>,
 }
 
 /// What a node offers and has left.
@@ -67,6 +85,9 @@ pub(crate) struct Advert {
     pub(crate) addresses: Vec<SocketAddr>,
     /// The hash of the roster that it knows: another hash means that the rosters differ.
     pub(crate) roster: ContentId,
+    /// The id of its newest checkpoint: another id means that its chain has grown.
+    #[serde(default)]
+    pub(crate) checkpoint: Option<ContentId>,
 }
 
 /// One capability in an advert.

@@ -20,10 +20,12 @@
 
 mod audit;
 mod blobs;
+mod checkpoints;
 mod decisions;
 mod deployments;
 mod events;
 mod fault;
+mod inputs;
 mod members;
 mod migrations;
 mod open;
@@ -36,10 +38,12 @@ mod writer;
 
 pub use audit::{Audit, AuditEntry};
 pub use blobs::{Blobs, GetBlobError, PutBlobError};
+pub use checkpoints::{Checkpoints, StoredCheckpoint};
 pub use decisions::{Decisions, StoredDecision};
 pub use deployments::{Deployment, Deployments};
 pub use events::Metrics;
 pub use fault::Fault;
+pub use inputs::{Inputs, StoredInput};
 pub use members::{Member, Members, PutMemberError};
 pub use open::OpenError;
 pub use receipts::{AppendError, CountersignError, Receipts, Role, StoredReceipt};

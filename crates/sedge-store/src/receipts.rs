@@ -128,6 +128,20 @@ impl Receipts<'_> {
         self.0.write(move |database| append(database, &receipt)).await
     }
 
+    /// Appends receipts, all or none; they are on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] of the first one that fails; nothing was stored then.
+    pub async fn append_all(&self, receipts: Vec<StoredReceipt>) -> Result<(), AppendError> {
+        for receipt in &receipts {
+            Fault::check_len("the receipt", receipt.json.len(), row::MAX_JSON)?;
+        }
+        let work =
+            move |database: &Connection| receipts.iter().try_for_each(|it| append(database, it));
+        self.0.write(work).await
+    }
+
     /// Puts the countersigned text in the place of the one that only the executor signed.
     ///
     /// # Errors
@@ -223,6 +237,27 @@ impl Receipts<'_> {
     pub async fn head(&self, executor: NodeId) -> Result<Option<StoredReceipt>, Fault> {
         let rest = "WHERE executor = ?1 ORDER BY sequence DESC LIMIT 1";
         self.0.read(move |database| one(database, rest, [executor.to_string()])).await
+    }
+
+    /// Returns the ids of an executor's chain in order, from place `from`, `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] when the database fails.
+    pub async fn ids(
+        &self,
+        executor: NodeId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<ContentId>, Fault> {
+        let from = row::to_column("sequence", from)?;
+        let work = move |database: &Connection| {
+            let sql = "SELECT id FROM receipts WHERE executor = ?1 AND sequence >= ?2 \
+                       ORDER BY sequence LIMIT ?3";
+            let params = params![executor.to_string(), from, row::limit(limit)];
+            row::rows(database, sql, params, |it| row::id(it, "id", "receipt id"))
+        };
+        self.0.read(work).await
     }
 
     /// Returns an executor's chain in order, from place `from`, `limit` receipts at most.

@@ -9,10 +9,12 @@ use tokio::sync::mpsc;
 
 use crate::audit::Audit;
 use crate::blobs::{Blobs, Shelf};
+use crate::checkpoints::Checkpoints;
 use crate::decisions::Decisions;
 use crate::deployments::Deployments;
 use crate::events::{self, Metrics};
 use crate::fault::Fault;
+use crate::inputs::Inputs;
 use crate::members::Members;
 use crate::open::{self, OpenError};
 use crate::reader::Readers;
@@ -97,6 +99,16 @@ impl Store {
     /// Returns content by its id.
     pub const fn blobs(&self) -> Blobs<'_> {
         Blobs(self)
+    }
+
+    /// Returns the newest checkpoint of each node's chain.
+    pub const fn checkpoints(&self) -> Checkpoints<'_> {
+        Checkpoints(self)
+    }
+
+    /// Returns inputs of tasks that can be run again.
+    pub const fn inputs(&self) -> Inputs<'_> {
+        Inputs(self)
     }
 
     /// Returns the members of the swarm.

@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     for (what, rate) in [
         ("signed", figures.signed_per_s),
+        ("batched", figures.batched_per_s),
         ("confirmed", figures.confirmed_per_s),
         ("verified", figures.verified_per_s),
     ] {

@@ -18,6 +18,9 @@ pub const SAMPLES: usize = 5;
 /// How long one sample runs at least.
 pub const SAMPLE_TIME: Duration = Duration::from_millis(100);
 
+/// How many receipts share a signature in the figures of batches.
+pub const BATCHED: usize = 1024;
+
 /// How many receipts pass between two looks at the clock.
 const BATCH: u32 = 64;
 
@@ -26,6 +29,8 @@ const BATCH: u32 = 64;
 pub struct ReceiptFigures {
     /// Canonical form and the executor's signature.
     pub signed_per_s: f64,
+    /// Canonical form, and one signature for each [`BATCHED`] receipts.
+    pub batched_per_s: f64,
     /// Check of the executor's signature and the requester's own.
     pub confirmed_per_s: f64,
     /// Check of both signatures.
@@ -82,6 +87,12 @@ fn measure_for(sample: Duration) -> Result<ReceiptFigures, BenchError> {
         black_box(Receipt::sign(black_box(&body).clone(), &executor)?);
         Ok(())
     })?;
+    let batch = vec![body.clone(); BATCHED];
+    let batched_per_s = BATCHED as f64
+        * rate_of(sample, 1, || {
+            black_box(Receipt::sign_batch(black_box(&batch).clone(), &executor)?);
+            Ok(())
+        })?;
     let confirmed_per_s = rate(sample, || {
         let mut receipt = black_box(&signed).clone();
         receipt.countersign(&requester)?;
@@ -93,26 +104,32 @@ fn measure_for(sample: Duration) -> Result<ReceiptFigures, BenchError> {
         Ok(())
     })?;
     let body_bytes = body.canonical().map_err(SignError::from)?.len();
-    Ok(ReceiptFigures { signed_per_s, confirmed_per_s, verified_per_s, body_bytes })
+    Ok(ReceiptFigures { signed_per_s, batched_per_s, confirmed_per_s, verified_per_s, body_bytes })
 }
 
 /// Returns the median of how often per second the work was done.
+fn rate(sample: Duration, work: impl FnMut() -> Result<(), BenchError>) -> Result<f64, BenchError> {
+    rate_of(sample, BATCH, work)
+}
+
+/// As [`rate`], looking at the clock after each `batch`.
 #[expect(
     clippy::disallowed_methods,
     reason = "this measures the machine; there is no runtime here whose clock could be paused"
 )]
-fn rate(
+fn rate_of(
     sample: Duration,
+    batch: u32,
     mut work: impl FnMut() -> Result<(), BenchError>,
 ) -> Result<f64, BenchError> {
     let mut rates = [0.0; SAMPLES];
     for rate in &mut rates {
         let (began, mut done) = (std::time::Instant::now(), 0_u32);
         *rate = loop {
-            for _ in 0..BATCH {
+            for _ in 0..batch {
                 work()?;
             }
-            done = done.saturating_add(BATCH);
+            done = done.saturating_add(batch);
             let took = began.elapsed();
             if took >= sample {
                 break f64::from(done) / took.as_secs_f64();
@@ -154,8 +171,9 @@ mod tests {
     #[test]
     fn every_figure_is_taken() {
         let figures = measure_for(Duration::ZERO).unwrap();
-        let ReceiptFigures { signed_per_s, confirmed_per_s, verified_per_s, body_bytes } = figures;
-        for rate in [signed_per_s, confirmed_per_s, verified_per_s] {
+        let ReceiptFigures { signed_per_s, batched_per_s, confirmed_per_s, .. } = figures;
+        let ReceiptFigures { verified_per_s, body_bytes, .. } = figures;
+        for rate in [signed_per_s, batched_per_s, confirmed_per_s, verified_per_s] {
             assert!(rate.is_finite() && rate > 0.0);
         }
         assert!((800..2000).contains(&body_bytes), "{body_bytes}");

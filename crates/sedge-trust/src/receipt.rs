@@ -1,7 +1,12 @@
 //! What was done, for whom, under which budgets: signed by both ends over every field.
 
+mod attest;
+mod batch;
 mod chain;
+mod chain_file;
+mod checkpoint;
 mod export;
+mod text;
 
 use std::time::Duration;
 
@@ -11,8 +16,17 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{self, CanonicalError};
 use crate::identity::Identity;
 use crate::signature::{BadSignature, Signature, verify as verify_signature};
+use batch::BatchVerifyError;
 
+pub use attest::{
+    AttestError, Form, MAX_ATTESTATION_BYTES, UnknownForm, attest, verify_attestation,
+};
+pub use batch::{Batch, BatchError, MAX_BATCH};
 pub use chain::{BrokenChain, ChainFault, verify_chain};
+pub use chain_file::{ChainFileError, ProvenChain, encode_chain, is_chain, verify_chain_file};
+pub use checkpoint::{
+    Anchor, AnchorError, Checkpoint, CheckpointError, CheckpointVersion, Point, Since, TwoHistories,
+};
 pub use export::{DecodeError, Export, MAX_EXPORT_BYTES, MAX_EXPORT_RECEIPTS};
 
 /// How a task ended.
@@ -147,6 +161,9 @@ pub enum SignError {
     /// The executor's signature, which the requester is to confirm, is wrong.
     #[error(transparent)]
     Executor(#[from] BadSignature),
+    /// The receipt is not of the batch that it names, or the batch is too large.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
 }
 
 impl SignError {
@@ -157,6 +174,7 @@ impl SignError {
             Self::Body(err) => err.kind(),
             Self::Canonical(err) => err.kind(),
             Self::Executor(err) => err.kind(),
+            Self::Batch(err) => err.kind(),
         }
     }
 }
@@ -213,7 +231,7 @@ impl Body {
     ///
     /// [`CanonicalError`] when a number is too large for JSON.
     pub fn canonical(&self) -> Result<Vec<u8>, CanonicalError> {
-        canonical::jcs(self)
+        text::canonical(self)
     }
 }
 
@@ -223,10 +241,14 @@ impl Body {
 pub struct Receipt {
     /// The facts.
     pub body: Body,
-    /// By the executor, over the RFC 8785 form of `body`.
+    /// By the executor, over the RFC 8785 form of `body`, or over the root of its batch.
     pub executor_signature: Signature,
     /// By the requester, over `body`'s hash and the executor's signature; `None` until confirmed.
     pub requester_signature: Option<Signature>,
+    /// Where the receipt stands among those that the executor signed together; absent when it was
+    /// signed alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
 }
 
 /// What the requester signs.
@@ -277,6 +299,9 @@ pub enum VerifyError {
     /// The requester did not confirm these facts.
     #[error("the requester did not confirm this")]
     Requester(#[source] BadSignature),
+    /// The executor did not sign these facts together with others.
+    #[error("the executor did not sign this in a batch")]
+    Batch(#[source] BatchError),
     /// Facts contradict each other.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -291,6 +316,7 @@ impl VerifyError {
         match self {
             Self::OtherExecutor { .. } | Self::OtherRequester { .. } => ErrorKind::Denied,
             Self::Executor(err) | Self::Requester(err) => err.kind(),
+            Self::Batch(err) => err.kind(),
             Self::Body(err) => err.kind(),
             Self::Canonical(err) => err.kind(),
         }
@@ -310,7 +336,7 @@ impl Receipt {
             return Err(SignError::OtherNode { named: body.executor, own });
         }
         let executor_signature = executor.sign(&body.canonical()?);
-        Ok(Self { body, executor_signature, requester_signature: None })
+        Ok(Self { body, executor_signature, requester_signature: None, batch: None })
     }
 
     /// Confirms the receipt as its requester, after checking the executor's signature.
@@ -325,7 +351,11 @@ impl Receipt {
             return Err(SignError::OtherNode { named: self.body.requester, own });
         }
         let text = self.body.canonical()?;
-        verify_signature(&self.body.executor, &text, &self.executor_signature)?;
+        self.verify_executor(&self.body.executor, &text).map_err(|err| match err {
+            VerifyError::Batch(err) => SignError::Batch(err),
+            VerifyError::Canonical(err) => SignError::Canonical(err),
+            _ => SignError::Executor(BadSignature { signer: self.body.executor }),
+        })?;
         self.requester_signature = Some(requester.sign(&self.confirmation(&text)?));
         Ok(())
     }
@@ -353,14 +383,26 @@ impl Receipt {
             return Err(VerifyError::OtherRequester { named: self.body.requester });
         }
         let text = self.body.canonical()?;
-        verify_signature(&keys.executor, &text, &self.executor_signature)
-            .map_err(VerifyError::Executor)?;
+        self.verify_executor(&keys.executor, &text)?;
         if let Some(signature) = &self.requester_signature {
             verify_signature(&keys.requester, &self.confirmation(&text)?, signature)
                 .map_err(VerifyError::Requester)?;
         }
         let countersigned = self.requester_signature.is_some();
         Ok(Verified { id: ContentId::of(&text), countersigned })
+    }
+
+    /// Checks the executor's signature, alone or over a batch.
+    fn verify_executor(&self, executor: &NodeId, text: &[u8]) -> Result<(), VerifyError> {
+        let Some(batch) = &self.batch else {
+            return verify_signature(executor, text, &self.executor_signature)
+                .map_err(VerifyError::Executor);
+        };
+        let verified = batch.verify(executor, &ContentId::of(text), &self.executor_signature);
+        verified.map_err(|err| match err {
+            BatchVerifyError::Batch(err) => VerifyError::Batch(err),
+            BatchVerifyError::Canonical(err) => VerifyError::Canonical(err),
+        })
     }
 
     fn confirmation(&self, text: &[u8]) -> Result<Vec<u8>, CanonicalError> {

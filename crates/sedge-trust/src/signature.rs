@@ -99,6 +99,11 @@ hex_bytes! {
     Nonce, 16, "nonce"
 }
 
+hex_bytes! {
+    /// A hash of a Merkle tree's leaf, inner node or root, 32 bytes, written in hexadecimal.
+    TreeHash, 32, "tree hash"
+}
+
 impl SessionPublicKey {
     /// Returns whether this is the all-zero key, which stands for a missing one.
     pub fn is_missing(&self) -> bool {

@@ -86,6 +86,19 @@ impl Api {
         decode(&whole(self.send(request.send(&json(body)?))?)?)
     }
 
+    /// Asks for something to be done that needs no words, on one node if it is named.
+    pub(crate) fn act<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        on: Option<&str>,
+    ) -> Result<T, Failed> {
+        let mut request = self.keyed(self.agent.post(self.url(path)));
+        if let Some(on) = on {
+            request = request.header("x-sedge-on", on);
+        }
+        decode(&whole(self.send(request.send_empty())?)?)
+    }
+
     /// Asks the node's program to stop.
     pub(crate) fn stop(&self) -> Result<(), Failed> {
         let response = self.send(self.keyed(self.agent.post(self.url("stop"))).send_empty())?;

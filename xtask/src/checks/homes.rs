@@ -26,6 +26,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ed25519-dalek", &["sedge-trust"]),
     ("x25519-dalek", &["sedge-trust"]),
     ("aes-gcm", &["sedge-trust"]),
+    ("coset", &["sedge-trust"]),
     ("spake2", &["sedge-trust"]),
     ("sysinfo", &["sedge-node"]),
     ("cargo_metadata", &["xtask"]),

@@ -2,13 +2,17 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use sedge_base::ErrorKind;
 use sedge_capability::{End, Failure};
+use sedge_node::{Chains, Replayed};
+use sedge_trust::receipt::{Checkpoint, Form};
 use sedge_trust::{Export, Receipt};
 use serde::Deserialize;
 
+use super::asked_node;
 use super::error::Error;
 use super::query::{Asked, invalid};
 use crate::server::Shared;
@@ -53,12 +57,74 @@ pub(super) async fn show(
     Ok(Json(one(&shared, &id).await?))
 }
 
-/// `GET /receipts/{id}/export`: one receipt as a file.
+/// How one receipt is exported.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exported {
+    /// Say how the chain goes on from its first so many receipts.
+    since: Option<u64>,
+    /// `cose` or `in-toto`: an envelope that other tools read, in place of this project's own file.
+    format: Option<String>,
+}
+
+/// `GET /receipts/{id}/export`: one receipt as a file; with its place in the chain, if it is this
+/// node's own.
 pub(super) async fn export(
     State(shared): State<Shared>,
     Path(id): Path<String>,
+    Asked(Exported { since, format }): Asked<Exported>,
 ) -> Result<Response, Error> {
-    file(vec![one(&shared, &id).await?])
+    let receipt = one(&shared, &id).await?;
+    if let Some(format) = format {
+        let form: Form = format.parse().map_err(|err| invalid("invalid_format", err))?;
+        let bytes = shared.node.attest(&receipt, form)?;
+        return Ok(([(CONTENT_TYPE, form.media_type())], bytes).into_response());
+    }
+    let anchor = shared.node.ledger().anchor(&receipt, since).await;
+    match anchor.map_err(|err| unreadable(err.kind(), &err))? {
+        Some(anchor) => written(&Export::anchored(receipt, anchor)),
+        None => file(vec![receipt]),
+    }
+}
+
+/// The query of a chain's file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct From {
+    /// The place of the first receipt; 0 when left out.
+    #[serde(default)]
+    from: u64,
+}
+
+/// `GET /receipts/chain`: this node's own chain as a file, from a place to its end.
+pub(super) async fn export_chain(
+    State(shared): State<Shared>,
+    Asked(From { from }): Asked<From>,
+) -> Result<Response, Error> {
+    let exported = shared.node.ledger().export_chain(from).await;
+    let bytes = exported.map_err(|err| unreadable(err.kind(), &err))?;
+    Ok(([(CONTENT_TYPE, "application/jsonl")], bytes).into_response())
+}
+
+/// `POST /receipts/{id}/replay`: runs its task again and compares.
+pub(super) async fn replay(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Replayed>, Error> {
+    let on = asked_node(&headers)?;
+    let receipt = one(&shared, &id).await?;
+    Ok(Json(shared.node.replay(&receipt, on.as_deref()).await?))
+}
+
+/// `GET /chains`: this node's newest checkpoint, and what it keeps of other nodes' chains.
+pub(super) async fn chains(State(shared): State<Shared>) -> Result<Json<Chains>, Error> {
+    Ok(Json(shared.node.chains().await?))
+}
+
+/// `POST /chains/checkpoint`: a checkpoint that counts every receipt of this node.
+pub(super) async fn checkpoint(State(shared): State<Shared>) -> Result<Json<Checkpoint>, Error> {
+    Ok(Json(shared.node.checkpoint().await?))
 }
 
 /// Returns the id of the receipt that ends a task, if it has one.
@@ -108,7 +174,11 @@ fn only(mut receipts: Vec<Receipt>) -> Option<Receipt> {
 }
 
 fn file(receipts: Vec<Receipt>) -> Result<Response, Error> {
-    let bytes = Export::new(receipts).encode().map_err(|err| unreadable(err.kind(), &err))?;
+    written(&Export::new(receipts))
+}
+
+fn written(export: &Export) -> Result<Response, Error> {
+    let bytes = export.encode().map_err(|err| unreadable(err.kind(), &err))?;
     Ok(([(CONTENT_TYPE, "application/json")], bytes).into_response())
 }
 

@@ -3,7 +3,7 @@
 use sedge_base::{ContentId, ErrorKind, NodeId};
 
 use super::{Receipt, VerifyError, VerifyKeys};
-use crate::canonical::CanonicalError;
+use crate::canonical::{CanonicalError, ReadError};
 
 /// What is wrong with a record of a chain.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,21 @@ pub enum ChainFault {
     /// The chain ends early: its known last record is not in it.
     #[error("the chain ends before its known last record")]
     TailMissing,
+    /// The record stands after the last one that the checkpoint counts.
+    #[error("it stands after the {count} records that the checkpoint counts")]
+    Beyond {
+        /// How many the checkpoint counts.
+        count: u64,
+    },
+    /// The records up to this one are not those that a checkpoint was made of.
+    #[error("the records up to this one are not the {count} that the checkpoint was made of")]
+    OtherHistory {
+        /// How many that checkpoint counts.
+        count: u64,
+    },
+    /// The record is not written as a receipt is.
+    #[error("it cannot be read")]
+    Unreadable(#[source] ReadError),
     /// The record cannot be written down.
     #[error("it cannot be written down")]
     Canonical(#[from] CanonicalError),
@@ -75,7 +90,7 @@ pub fn verify_chain(
     Ok(previous)
 }
 
-fn link(
+pub(super) fn link(
     receipt: &Receipt,
     want: u64,
     executor: NodeId,

@@ -3,7 +3,7 @@
 use sedge_base::ErrorKind;
 use serde::{Deserialize, Serialize};
 
-use super::Receipt;
+use super::{Anchor, Receipt};
 use crate::canonical::{self, CanonicalError};
 
 /// The largest exported file that is read, in bytes.
@@ -27,6 +27,8 @@ enum Version {
 pub struct Export {
     version: Version,
     receipts: Vec<Receipt>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    anchor: Option<Anchor>,
 }
 
 /// Why a file holds no receipts that can be read.
@@ -64,7 +66,18 @@ impl DecodeError {
 impl Export {
     /// Puts receipts together for export, in this order.
     pub const fn new(receipts: Vec<Receipt>) -> Self {
-        Self { version: Version::V1, receipts }
+        Self { version: Version::V1, receipts, anchor: None }
+    }
+
+    /// Puts one receipt and its place in the executor's chain together for export.
+    pub fn anchored(receipt: Receipt, anchor: Anchor) -> Self {
+        Self { version: Version::V1, receipts: vec![receipt], anchor: Some(anchor) }
+    }
+
+    /// Returns where the first receipt stands in its executor's chain, if the file says so; not yet
+    /// verified.
+    pub const fn anchor(&self) -> Option<&Anchor> {
+        self.anchor.as_ref()
     }
 
     /// Returns the receipts, not yet verified.

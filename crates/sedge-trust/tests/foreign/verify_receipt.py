@@ -30,8 +30,58 @@ BODY_FIELDS = {
 }  # fmt: skip
 
 
+MAX_BATCH = 4096
+
+
 class Refused(Exception):
     """Says why a file or a receipt is not to be believed."""
+
+
+def leaf_hash(content):
+    return hashlib.sha256(b"\0" + content).digest()
+
+
+def node_hash(left, right):
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def root_of_path(leaf, index, size, path):
+    """Returns the root that an inclusion proof leads to (RFC 9162, section 2.1.3.2)."""
+    if not all(isinstance(it, int) and it >= 0 for it in (index, size)) or index >= size:
+        raise Refused("the place is not in the tree")
+    at, last, result = index, size - 1, leaf
+    for step in path:
+        other = bytes.fromhex(step)
+        if last == 0 or other.hex() != step or len(other) != 32:
+            raise Refused("the proof is of another tree")
+        if at % 2 == 1 or at == last:
+            result = node_hash(other, result)
+            while at % 2 == 0 and at != 0:
+                at, last = at >> 1, last >> 1
+        else:
+            result = node_hash(result, other)
+        at, last = at >> 1, last >> 1
+    if last != 0:
+        raise Refused("the proof is of another tree")
+    return result
+
+
+def check_anchor(anchor, receipt_id, sequence, executor):
+    """Checks that a receipt stands in the chain that its executor's checkpoint counts."""
+    check_fields(anchor, {"checkpoint", "path"} | (set(anchor) & {"since"}), "the anchor")
+    checkpoint = anchor["checkpoint"]
+    check_fields(checkpoint, ["point", "signature"], "the checkpoint")
+    point = checkpoint["point"]
+    check_fields(
+        point, ["version", "swarm_id", "node", "count", "root", "taken_ms"], "the checkpoint"
+    )
+    if point["version"] != "sedge-checkpoint/1" or point["node"] != executor.hex():
+        raise Refused("the checkpoint is another node's")
+    check_signature(executor, checkpoint["signature"], canonical(point), "node of the checkpoint")
+    leaf = leaf_hash(bytes.fromhex(receipt_id))
+    root = root_of_path(leaf, sequence, point["count"], anchor["path"])
+    if root.hex() != point["root"]:
+        raise Refused("the receipt is not in the chain of the checkpoint")
 
 
 def canonical(value):
@@ -81,7 +131,9 @@ def check_signature(key, signature, text, who):
 
 def verify(receipt, executor, requester):
     """Returns the receipt's id, and whether the requester confirmed it."""
-    check_fields(receipt, ["body", "executor_signature", "requester_signature"], "the receipt")
+    batch = receipt.get("batch") if isinstance(receipt, dict) else None
+    names = ["body", "executor_signature", "requester_signature"]
+    check_fields(receipt, names + (["batch"] if batch else []), "the receipt")
     body = receipt["body"]
     check_fields(body, BODY_FIELDS, "the body")
     if body["version"] != "sedge-receipt/1":
@@ -91,8 +143,16 @@ def verify(receipt, executor, requester):
     if body["requester"] != requester.hex():
         raise Refused("it names another requester")
     text = canonical(body)
-    check_signature(executor, receipt["executor_signature"], text, "executor")
     receipt_id = hashlib.sha256(text).hexdigest()
+    if batch:
+        check_fields(batch, ["index", "size", "path"], "the batch")
+        size = batch["size"]
+        leaf = leaf_hash(bytes.fromhex(receipt_id))
+        root = root_of_path(leaf, batch["index"], size, batch["path"])
+        if size > MAX_BATCH:
+            raise Refused("the batch is too large")
+        text = canonical({"version": "sedge-receipt-batch/1", "root": root.hex(), "size": size})
+    check_signature(executor, receipt["executor_signature"], text, "executor")
     if receipt["requester_signature"] is None:
         return receipt_id, False
     confirmation = {
@@ -112,12 +172,13 @@ def read(path):
         export = json.loads(content, object_pairs_hook=unique)
     except (ValueError, RecursionError) as err:
         raise Refused("the file is not JSON") from err
-    check_fields(export, ["version", "receipts"], "the file")
+    anchor = export.get("anchor") if isinstance(export, dict) else None
+    check_fields(export, ["version", "receipts"] + (["anchor"] if anchor else []), "the file")
     if export["version"] != "sedge-receipts/1" or not isinstance(export["receipts"], list):
         raise Refused("the file has a form not known here")
     if canonical(export) != content:
         raise Refused("the file was rewritten: it is not in canonical form")
-    return export["receipts"]
+    return export["receipts"], anchor
 
 
 def main():
@@ -131,9 +192,12 @@ def main():
         return 2
     place = "file"
     try:
-        for index, receipt in enumerate(read(path)):
+        receipts, anchor = read(path)
+        for index, receipt in enumerate(receipts):
             place = f"receipt {index}"
             receipt_id, confirmed = verify(receipt, executor, requester)
+            if anchor and index == 0:
+                check_anchor(anchor, receipt_id, receipt["body"]["sequence"], executor)
             print(receipt_id, "confirmed" if confirmed else "attested")
     except Refused as err:
         print(f"{place}: {err}", file=sys.stderr)

@@ -1,19 +1,19 @@
 //! `sedge receipt`.
 
-use std::path::PathBuf;
+mod chains;
+mod export;
+mod replay;
+mod verify;
 
-use sedge_base::{ByteSize, ErrorKind, NodeId, Timestamp};
-use sedge_node::NodeView;
-use sedge_trust::receipt::{MAX_EXPORT_BYTES, VerifyKeys};
-use sedge_trust::{Export, Receipt as Record};
-use serde_json::json;
+use sedge_base::Timestamp;
+use sedge_trust::Receipt as Record;
 
 use crate::api::{Api, segment};
 use crate::failed::Failed;
 use crate::settings::Settings;
-use crate::ui::{DIM, GOOD, Table, Ui, spoken};
+use crate::ui::{Table, Ui, spoken};
 
-/// List, show, verify and export receipts
+/// List, show, verify, replay and export receipts
 #[derive(Debug, clap::Args)]
 pub(crate) struct Receipt {
     #[command(subcommand)]
@@ -36,27 +36,16 @@ enum Verb {
     },
     /// Verify one that this node keeps, or every one in an exported file
     ///
-    /// A file is verified without a node or a home, against the two public keys that you name.
-    Verify {
-        /// A receipt's id, its task's id, `last`, or an exported file
-        #[arg(value_name = "RECEIPT|FILE", default_value = "last")]
-        what: String,
-        /// Who ran the task: the node's id, from somebody you trust
-        #[arg(long, value_name = "HEX", requires = "requester")]
-        executor: Option<NodeId>,
-        /// Who asked for it: the node's id, from somebody you trust
-        #[arg(long, value_name = "HEX", requires = "executor")]
-        requester: Option<NodeId>,
-    },
+    /// A file is verified without a node or a home, against the public keys that you name.
+    Verify(verify::Verify),
     /// Write receipts to a file that anybody can verify
-    Export {
-        /// A receipt's id, its task's id, `last`, or `all`
-        #[arg(value_name = "RECEIPT", default_value = "last")]
-        id: String,
-        /// The file; the standard output when left out
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
+    Export(export::Export),
+    /// Run a task again with the same component and input, and compare
+    Replay(replay::Replay),
+    /// Show this node's newest checkpoint, and what it keeps of other nodes' chains
+    Chains,
+    /// Sign a checkpoint of this node's chain now, or write the one kept of another node
+    Checkpoint(chains::Take),
 }
 
 impl Receipt {
@@ -76,11 +65,11 @@ impl Receipt {
                 });
                 Ok(())
             }
-            Verb::Verify { what, executor: Some(executor), requester: Some(requester) } => {
-                verify_file(&PathBuf::from(what), VerifyKeys { executor, requester }, *ui)
-            }
-            Verb::Verify { what, .. } => verify_kept(&api()?, &what, *ui),
-            Verb::Export { id, output } => export(&api()?, &id, output, *ui),
+            Verb::Verify(verify) => verify.run(settings, *ui),
+            Verb::Export(export) => export.run(&api()?, *ui),
+            Verb::Replay(replay) => replay.run(&api()?, *ui),
+            Verb::Chains => chains::show(&api()?, *ui),
+            Verb::Checkpoint(take) => take.run(&api()?, *ui),
         }
     }
 }
@@ -107,104 +96,3 @@ fn list(receipts: &[Record]) -> String {
     table.text()
 }
 
-/// Verifies an exported file against the keys that the person named.
-fn verify_file(path: &PathBuf, keys: VerifyKeys, ui: Ui) -> Result<(), Failed> {
-    let shown = path.display();
-    let length = std::fs::metadata(path)
-        .map_err(|err| Failed::io(&format!("cannot read {shown}"), &err))?
-        .len();
-    if length > MAX_EXPORT_BYTES as u64 {
-        let most = ByteSize::from_bytes(MAX_EXPORT_BYTES as u64);
-        let message = format!("{shown} has {}, an export has {most} at most", ByteSize::from_bytes(length));
-        return Err(Failed::new(ErrorKind::Invalid, message));
-    }
-    let bytes = std::fs::read(path).map_err(|err| Failed::io(&format!("cannot read {shown}"), &err))?;
-    let export = Export::decode(&bytes).map_err(|err| {
-        let Failed { kind, message, .. } = Failed::of(err.kind(), &err);
-        Failed::new(kind, format!("{shown}: {message}"))
-    })?;
-    if export.receipts().is_empty() {
-        return Err(Failed::new(ErrorKind::Invalid, format!("{shown} holds no receipts")));
-    }
-    verify(export.receipts(), |_| Ok(keys), ui)
-}
-
-/// Verifies a receipt that the node keeps, against the keys of the swarm's members.
-fn verify_kept(api: &Api, id: &str, ui: Ui) -> Result<(), Failed> {
-    let receipt: Record = api.get(&format!("receipts/{}", segment(id)))?;
-    let nodes: Vec<NodeView> = api.get("nodes")?;
-    let member = |id: NodeId| match nodes.iter().find(|it| it.id == id) {
-        Some(node) => Ok(node.id),
-        None => Err(Failed::new(ErrorKind::Denied, format!("the receipt names {id}, which is no member"))
-            .hint("name the keys that you trust with `--executor HEX --requester HEX`, and an exported file")),
-    };
-    let keys = |receipt: &Record| {
-        Ok(VerifyKeys {
-            executor: member(receipt.body.executor)?,
-            requester: member(receipt.body.requester)?,
-        })
-    };
-    verify(&[receipt], keys, ui)
-}
-
-fn verify(
-    receipts: &[Record],
-    keys: impl Fn(&Record) -> Result<VerifyKeys, Failed>,
-    ui: Ui,
-) -> Result<(), Failed> {
-    let mut verified = Vec::new();
-    for (place, receipt) in receipts.iter().enumerate() {
-        let proof = receipt.verify(&keys(receipt)?).map_err(|err| {
-            let failed = Failed::of(err.kind(), &err);
-            let message = format!("receipt {} of {} is not valid: {}", place + 1, receipts.len(), failed.message);
-            Failed::new(failed.kind, message)
-        })?;
-        verified.push((receipt, proof));
-    }
-    let records: Vec<_> = verified
-        .iter()
-        .map(|(receipt, proof)| {
-            json!({
-                "valid": true,
-                "receipt": proof.id,
-                "task": receipt.body.task_id,
-                "countersigned": proof.countersigned,
-                "rung": receipt.body.rung,
-                "executor": receipt.body.executor,
-                "requester": receipt.body.requester,
-                "input": receipt.body.input_hash,
-                "output": receipt.body.output_hash,
-            })
-        })
-        .collect();
-    ui.result(&records, || {
-        let mut text = String::new();
-        for (receipt, proof) in &verified {
-            let by = if proof.countersigned { "signed by both ends" } else { "signed by the executor alone" };
-            text.push_str(&format!(
-                "{GOOD}valid{GOOD:#}  {} {:?}, {by}  {DIM}{}{DIM:#}\n",
-                receipt.body.capability, receipt.body.status, proof.id
-            ));
-        }
-        text
-    });
-    Ok(())
-}
-
-fn export(api: &Api, id: &str, output: Option<PathBuf>, ui: Ui) -> Result<(), Failed> {
-    let path = match id {
-        "all" => "receipts/export".to_owned(),
-        id => format!("receipts/{}/export", segment(id)),
-    };
-    let bytes = api.get_bytes(&path)?;
-    let Some(output) = output else {
-        ui.raw(&bytes);
-        return Ok(());
-    };
-    std::fs::write(&output, &bytes)
-        .map_err(|err| Failed::io(&format!("cannot write {}", output.display()), &err))?;
-    ui.result(&json!({ "file": output, "bytes": bytes.len() }), || {
-        format!("{GOOD}written{GOOD:#}  {}\nverify it anywhere: sedge receipt verify {} --executor HEX --requester HEX", output.display(), output.display())
-    });
-    Ok(())
-}

@@ -25,6 +25,14 @@ impl Status {
 fn words(state: &State, api: &Api) -> String {
     let mesh: Vec<String> = state.mesh.iter().map(ToString::to_string).collect();
     let role = if state.owner { "its owner" } else { "a member" };
+    let receipts = match state.two_histories.as_slice() {
+        [] => state.receipts.to_string(),
+        names => format!(
+            "{}; {} told two histories of its chain, see `sedge receipt chains`",
+            state.receipts,
+            names.join(", ")
+        ),
+    };
     let lines = [
         ("node", state.id.to_string()),
         ("swarm", format!("{}, {role}, {} members", state.swarm, state.members)),
@@ -35,7 +43,7 @@ fn words(state: &State, api: &Api) -> String {
         ("mesh", if mesh.is_empty() { "closed".to_owned() } else { mesh.join(", ") }),
         ("offers", state.offers.join(", ")),
         ("tasks", format!("{} running", state.running)),
-        ("receipts", state.receipts.to_string()),
+        ("receipts", receipts),
         ("memory", state.resident.map_or_else(|| "unknown".to_owned(), |it| it.to_string())),
     ];
     let mut text = format!("{BOLD}{}{BOLD:#} is up\n", state.name);

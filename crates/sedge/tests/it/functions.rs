@@ -54,6 +54,8 @@ fn an_http_function_answers_from_another_process() {
     assert_eq!(got.header("x-sedge-node"), Some(two.id().as_str()));
     let receipt = got.header("x-sedge-receipt").unwrap();
     assert_eq!(one.json(&["receipt", "verify", receipt])[0]["countersigned"], true);
+    // What was asked over HTTP is run again as it was asked.
+    assert_eq!(one.json(&["receipt", "replay", receipt])[0]["equal"], true);
 
     assert_eq!(ask(&one, "GET", "/fn/web", "", true).status, 200);
     let got = ask(&one, "DELETE", "/fn/web/a%20b/c?d=e", "", true);

@@ -11,4 +11,5 @@ mod machine;
 mod mesh;
 mod openai;
 mod pairing;
+mod proof;
 mod strangers;
