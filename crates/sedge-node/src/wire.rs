@@ -7,6 +7,7 @@
 //! | `run` | the input | chunks, then an end with the executor's receipt; then the requester sends the countersigned receipt back |
 //! | `deploy` | the component | what became of it |
 //! | `undeploy` | none | whether it was there |
+//! | about an artifact | none | see [`sedge_net::artifact`] |
 //!
 //! Every request comes over a connection whose peer has proven a member's key: who asks is never
 //! read from the message.
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use sedge_base::{ByteSize, ContentId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
+use sedge_net::artifact::{ASK, Ask};
 use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, SendStream};
 use sedge_trust::{Membership, Receipt};
 use serde::de::DeserializeOwned;
@@ -54,6 +56,9 @@ pub(crate) enum Request {
         /// Its name.
         name: Name,
     },
+    /// Have you this artifact, give me these bytes of it; in a frame of its own kind.
+    #[serde(skip)]
+    Artifact(Ask),
 }
 
 /// What a node offers and has left.
@@ -155,6 +160,7 @@ pub(crate) async fn read_request(reader: &mut Reader) -> Result<Request, WireErr
     let frame = due(reader).await?;
     match frame.kind {
         REQUEST => Ok(frame.parse()?),
+        ASK => Ok(Request::Artifact(frame.parse()?)),
         kind => Err(WireError::Unexpected { kind }),
     }
 }

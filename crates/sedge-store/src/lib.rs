@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod artifacts;
 mod audit;
 mod blobs;
 mod decisions;
@@ -34,6 +35,7 @@ mod settings;
 mod store;
 mod writer;
 
+pub use artifacts::{Artifact, ArtifactError, ArtifactLimits, Artifacts, Keep, OpenArtifact, Staged};
 pub use audit::{Audit, AuditEntry};
 pub use blobs::{Blobs, GetBlobError, PutBlobError};
 pub use decisions::{Decisions, StoredDecision};
