@@ -3,6 +3,7 @@
 //! The bytes are the store's, the verified stream is the net's; here they meet.
 
 mod config;
+mod digest;
 mod fetch;
 mod pointer;
 mod put;
@@ -23,6 +24,7 @@ use tracing::warn;
 use crate::node::{Node, internal, with_source};
 
 pub use config::{ArtifactsConfig, ArtifactsSection};
+pub use digest::Digest;
 pub use fetch::{DrawnFrom, Fetched};
 pub use pointer::Point;
 
@@ -31,7 +33,7 @@ pub use pointer::Point;
 pub struct ArtifactView {
     /// Its id: the BLAKE3 hash of its bytes.
     pub id: ArtifactId,
-    /// The SHA-256 of its bytes, once all of them are here.
+    /// The SHA-256 of its bytes; known where it was put, elsewhere once somebody asked for it.
     pub content: Option<ContentId>,
     /// The older protocol's name for it: `local:` and half of the SHA-256.
     pub cid: Option<String>,

@@ -27,7 +27,8 @@ mod view;
 mod wire;
 
 pub use artifacts::{
-    ArtifactList, ArtifactView, ArtifactsConfig, ArtifactsSection, DrawnFrom, Fetched, Point,
+    ArtifactList, ArtifactView, ArtifactsConfig, ArtifactsSection, Digest, DrawnFrom, Fetched,
+    Point,
 };
 pub use ask::Routed;
 pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};

@@ -24,7 +24,8 @@ pub use rack::{OpenArtifact, Staged};
 pub struct Artifact {
     /// Its id, by which it travels.
     pub id: ArtifactId,
-    /// The SHA-256 of its bytes, by which receipts and deployments name them; known once it is whole.
+    /// The SHA-256 of its bytes, by which receipts and deployments name them; `None` until somebody
+    /// computed it.
     pub content: Option<ContentId>,
     /// Its size in bytes, at least 1.
     pub size: u64,
@@ -174,7 +175,7 @@ impl Artifacts<'_> {
     /// # Errors
     ///
     /// [`ArtifactError`]; it is not whole then.
-    pub async fn finish(&self, id: ArtifactId, content: ContentId) -> Result<(), ArtifactError> {
+    pub async fn finish(&self, id: ArtifactId) -> Result<(), ArtifactError> {
         let sync = move |rack: &Arc<Rack>| {
             let OpenArtifact { data, tree } = rack.read(id)?;
             data.sync_all()?;
@@ -183,11 +184,24 @@ impl Artifacts<'_> {
         };
         self.on_disk(sync).await?;
         let work = move |database: &Connection| {
-            let sql = "UPDATE artifacts SET whole = 1, content = ?2 WHERE id = ?1";
-            database.execute(sql, params![id.to_string(), content.to_string()])?;
+            database.execute("UPDATE artifacts SET whole = 1 WHERE id = ?1", [id.to_string()])?;
             Ok::<_, Fault>(())
         };
         Ok(self.0.write(work).await?)
+    }
+
+    /// Notes the SHA-256 of an artifact, computed from its bytes here.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`]; nothing was changed then.
+    pub async fn name(&self, id: ArtifactId, content: ContentId) -> Result<(), Fault> {
+        let work = move |database: &Connection| {
+            let sql = "UPDATE artifacts SET content = ?2 WHERE id = ?1";
+            database.execute(sql, params![id.to_string(), content.to_string()])?;
+            Ok(())
+        };
+        self.0.write(work).await
     }
 
     /// Returns what is known of an artifact, or `None` when nothing of it is here.
@@ -220,7 +234,8 @@ impl Artifacts<'_> {
         id: ArtifactId,
     ) -> Result<Option<(Artifact, OpenArtifact)>, ArtifactError> {
         let work = move |database: &Connection| {
-            let sql = "UPDATE artifacts SET used = (SELECT max(used) + 1 FROM artifacts) WHERE id = ?1";
+            let sql =
+                "UPDATE artifacts SET used = (SELECT max(used) + 1 FROM artifacts) WHERE id = ?1";
             database.execute(sql, [id.to_string()])?;
             one(database, id)
         };

@@ -35,7 +35,9 @@ mod settings;
 mod store;
 mod writer;
 
-pub use artifacts::{Artifact, ArtifactError, ArtifactLimits, Artifacts, Keep, OpenArtifact, Staged};
+pub use artifacts::{
+    Artifact, ArtifactError, ArtifactLimits, Artifacts, Keep, OpenArtifact, Staged,
+};
 pub use audit::{Audit, AuditEntry};
 pub use blobs::{Blobs, GetBlobError, PutBlobError};
 pub use decisions::{Decisions, StoredDecision};

@@ -1,20 +1,16 @@
 //! Fetching an artifact from the members that have it, one after the other until all of it is here.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sedge_base::{ArtifactId, ByteSize, ContentId, ErrorKind, NodeId};
+use sedge_base::{ArtifactId, ByteSize, ErrorKind, NodeId};
 use sedge_capability::Failure;
 use sedge_net::artifact::{Drawn, Fetch, Holder, Probed, Progress, PullError, Remote, probe};
 use sedge_store::{Artifact, AuditEntry, Keep};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -26,9 +22,6 @@ use crate::node::{Node, internal, with_source};
 
 /// How often the members are asked again after all of them broke off and some gave something.
 const ROUNDS: usize = 8;
-
-/// How much is read at once for the SHA-256 of a whole artifact.
-const READ_AT_ONCE: usize = 1 << 20;
 
 /// A fetched artifact.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -164,10 +157,7 @@ impl Node {
         if !fetch.is_whole() {
             return Err(incomplete(&fetch, log));
         }
-        let files = Arc::clone(fetch.files());
-        let sha = spawn_blocking(move || sha256(&files.data)).await.map_err(internal)?;
-        let content = sha.map_err(disk)?;
-        self.store.artifacts().finish(id, content).await.map_err(|it| failed(&it))?;
+        self.store.artifacts().finish(id).await.map_err(|it| failed(&it))?;
         let stored = self.store.artifacts().get(id).await.map_err(internal)?;
         Ok((stored.ok_or_else(|| internal("the artifact was removed meanwhile"))?, resumed))
     }
@@ -330,20 +320,4 @@ fn broken_off(state: String, log: &Log) -> Failure {
         }
     }
     Failure::new(ErrorKind::Unavailable, "artifact_incomplete", text)
-}
-
-/// Returns the SHA-256 of a whole file. Blocks.
-fn sha256(file: &File) -> io::Result<ContentId> {
-    let mut sha = Sha256::new();
-    let mut buffer = vec![0; READ_AT_ONCE];
-    let mut at = 0;
-    loop {
-        match file.read_at(&mut buffer, at)? {
-            0 => return Ok(ContentId::from_bytes(sha.finalize().into())),
-            got => {
-                sha.update(&buffer[..got]);
-                at += got as u64;
-            }
-        }
-    }
 }

@@ -6,8 +6,7 @@ use sedge_net::{Admission as _, Protocol};
 use sedge_trust::seed::{ArtifactPointer, ArtifactType, Signed};
 use serde::{Deserialize, Serialize};
 
-use super::not_here;
-use crate::node::{Node, internal};
+use crate::node::Node;
 
 /// The longest text that describes a shape, in bytes.
 const MAX_DIMENSIONS: usize = 256;
@@ -39,8 +38,7 @@ impl Node {
             let text = format!("dimensions have at most {MAX_DIMENSIONS} bytes");
             return Err(Failure::new(ErrorKind::Invalid, "dimensions_too_long", text));
         }
-        let found = self.store.artifacts().get(id).await.map_err(internal)?;
-        let content = found.and_then(|it| it.content).ok_or_else(|| not_here(id))?;
+        let content = self.digest(id).await?.content;
         let pointer = ArtifactPointer {
             artifact_type,
             agent_id: self.id().to_string(),
@@ -52,6 +50,16 @@ impl Node {
             timestamp: self.clock.now(),
         };
         Ok(Signed::sign(pointer, &self.identity))
+    }
+
+    /// Returns whether an artifact that is here is the one that a pointer describes.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the pointer does not hold, or the artifact is not here.
+    pub async fn fits(&self, pointer: &Signed<ArtifactPointer>) -> Result<bool, Failure> {
+        let id = self.follow(pointer)?;
+        Ok(pointer.record.fits(&self.digest(id).await?.content))
     }
 
     /// Returns the artifact that a pointer leads to, if a member of the swarm signed it.

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt as _, stream};
 use sedge_base::{ArtifactId, ErrorKind};
 use sedge_capability::Failure;
-use sedge_node::{ArtifactList, ArtifactView, Fetched, Keep, Point, Progress};
+use sedge_node::{ArtifactList, ArtifactView, Digest, Fetched, Keep, Point, Progress};
 use sedge_trust::seed::{ArtifactPointer, Signed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -104,6 +104,23 @@ pub(super) async fn point(
 ) -> Result<Json<Signed<ArtifactPointer>>, Error> {
     let point: Point = read(&body?)?;
     Ok(Json(shared.node.point_at(id(&artifact)?, point).await?))
+}
+
+/// `POST /artifacts/{id}/digest`: the other names of one that is here; reads all of it once.
+pub(super) async fn digest(
+    State(shared): State<Shared>,
+    Path(artifact): Path<String>,
+) -> Result<Json<Digest>, Error> {
+    Ok(Json(shared.node.digest(id(&artifact)?).await?))
+}
+
+/// `POST /pointers/check`: whether the artifact, which is here, is what the pointer says.
+pub(super) async fn fits(
+    State(shared): State<Shared>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, Error> {
+    let pointer: Signed<ArtifactPointer> = read(&body?)?;
+    Ok(Json(json!({ "fits": shared.node.fits(&pointer).await? })))
 }
 
 /// `POST /pointers`: where a pointer leads, if it holds.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sedge_base::{ArtifactId, ByteSize, ErrorKind};
-use sedge_node::{ArtifactList, ArtifactView, Fetched, Point};
+use sedge_node::{ArtifactList, ArtifactView, Digest, Fetched, Point};
 use sedge_trust::seed::{ArtifactPointer, ArtifactType, Signed};
 use serde_json::{Value, json};
 
@@ -47,6 +47,12 @@ enum Verb {
     },
     /// List what this node has
     Ls,
+    /// Tell the SHA-256 of one that this node has, by which receipts name content
+    Digest {
+        /// Its id
+        #[arg(value_name = "ID")]
+        id: ArtifactId,
+    },
     /// Remove this node's copy
     Rm {
         /// Its id
@@ -80,6 +86,11 @@ impl Artifact {
             Verb::Ls => {
                 let list: ArtifactList = api.get("artifacts")?;
                 ui.result(&list, || words(&list));
+                Ok(())
+            }
+            Verb::Digest { id } => {
+                let digest: Digest = api.post(&format!("artifacts/{id}/digest"), &())?;
+                ui.result(&digest, || format!("sha256 {}", digest.content));
                 Ok(())
             }
             Verb::Rm { id } => {
@@ -134,11 +145,13 @@ fn get(api: &Api, what: &str, output: Option<&Path>, pin: bool, ui: Ui) -> Resul
     });
     bar.finish_and_clear();
     let fetched = fetched?;
-    let content = fetched.artifact.content;
-    if pointer.is_some_and(|it| !content.is_some_and(|content| it.record.fits(&content))) {
-        let message = "the artifact is not what its pointer says";
-        return Err(Failed::new(ErrorKind::Corrupt, message)
-            .hint("ask who signed the pointer for a new one"));
+    if let Some(pointer) = pointer {
+        let checked: Value = api.post("pointers/check", &pointer)?;
+        if checked["fits"] != true {
+            let message = "the artifact is not what its pointer says";
+            return Err(Failed::new(ErrorKind::Corrupt, message)
+                .hint("ask who signed the pointer for a new one"));
+        }
     }
     if let Some(path) = output {
         write_out(api, &fetched, path, ui)?;
