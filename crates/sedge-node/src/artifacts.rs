@@ -33,7 +33,7 @@ pub use pointer::Point;
 pub struct ArtifactView {
     /// Its id: the BLAKE3 hash of its bytes.
     pub id: ArtifactId,
-    /// The SHA-256 of its bytes; known where it was put, elsewhere once somebody asked for it.
+    /// The SHA-256 of its bytes, once somebody asked this node for it.
     pub content: Option<ContentId>,
     /// The older protocol's name for it: `local:` and half of the SHA-256.
     pub cid: Option<String>,

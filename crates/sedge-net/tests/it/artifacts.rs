@@ -25,7 +25,8 @@ fn files() -> ArtifactFiles {
 
 /// Bytes that are alike nowhere.
 fn content(size: u64) -> Vec<u8> {
-    let words = (0..size.div_ceil(8)).flat_map(|it| (it * 0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    let words =
+        (0..size.div_ceil(8)).flat_map(|it| it.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
     words.take(usize::try_from(size).unwrap()).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The SHA-256 of an artifact, computed when somebody needs it.
 //!
-//! The id alone proves every byte, so a transfer does not wait for a second hash.
+//! The id alone proves every byte, so nothing waits for a second hash.
 
 use std::fs::File;
 use std::io;

@@ -223,7 +223,8 @@ impl Node {
             match probe(holder.as_ref(), id, *size).await {
                 Ok(probed) => return Ok((probed, node)),
                 Err(fault) => {
-                    self.note(id, Drawn { node, bytes: 0, fault: Some(fault) }, log).await
+                    let fault = Some(fault);
+                    self.note(id, Drawn { node, bytes: 0, fault }, log).await;
                 }
             }
         }

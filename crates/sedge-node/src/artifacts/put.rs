@@ -1,14 +1,13 @@
-//! Taking in an artifact from a door: written, hashed both ways, then listed.
+//! Taking in an artifact from a door: written, hashed, then listed.
 
 use std::io::{self, Write as _};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use sedge_base::{ArtifactId, ByteSize, ContentId, ErrorKind};
+use sedge_base::{ArtifactId, ByteSize, ErrorKind};
 use sedge_capability::Failure;
 use sedge_net::artifact::{ArtifactFiles, plant};
 use sedge_store::{Artifact, ArtifactError, Keep, OpenArtifact, Staged};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -22,7 +21,6 @@ const AHEAD: usize = 8;
 struct Written {
     staged: Staged,
     size: u64,
-    content: ContentId,
 }
 
 impl Node {
@@ -67,7 +65,7 @@ impl Node {
             }
         }
         drop(sender);
-        let Written { staged, size, content } = writing.await.map_err(internal)?.map_err(disk)?;
+        let Written { staged, size } = writing.await.map_err(internal)?.map_err(disk)?;
         if size == 0 || announced.is_some_and(|it| it != size) {
             let text = match announced {
                 Some(announced) if announced != size => {
@@ -80,8 +78,8 @@ impl Node {
         let (staged, id) =
             spawn_blocking(move || grow(staged, size)).await.map_err(internal)?.map_err(disk)?;
         let stored_at = self.clock.now();
-        let content = Some(content);
-        let artifact = Artifact { id, content, size, whole: true, keep: Keep::Pinned, stored_at };
+        let (content, whole, keep) = (None, true, Keep::Pinned);
+        let artifact = Artifact { id, content, size, whole, keep, stored_at };
         let kept = view(artifact.clone(), None);
         let busy = self.depot.busy();
         let keeping = self.store.artifacts().keep(staged, artifact, limits, busy).await;
@@ -92,15 +90,12 @@ impl Node {
 
 /// Writes what comes, until no more comes. Blocks.
 fn write(mut staged: Staged, mut pieces: mpsc::Receiver<Bytes>) -> io::Result<Written> {
-    let mut sha = Sha256::new();
     let mut size = 0;
     while let Some(piece) = pieces.blocking_recv() {
         staged.files.data.write_all(&piece)?;
-        sha.update(&piece);
         size += piece.len() as u64;
     }
-    let content = ContentId::from_bytes(sha.finalize().into());
-    Ok(Written { staged, size, content })
+    Ok(Written { staged, size })
 }
 
 /// Makes the tree above the bytes. Blocks.

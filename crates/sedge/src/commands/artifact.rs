@@ -119,10 +119,7 @@ fn put(api: &Api, path: &Path, ui: Ui) -> Result<(), Failed> {
     let bar = ui.bar(meta.len()).with_message("storing");
     let stored: ArtifactView = api.upload("artifacts", meta.len(), bar.wrap_read(file))?;
     bar.finish_and_clear();
-    ui.result(&stored, || {
-        let content = stored.content.map_or_else(String::new, |it| it.to_string());
-        format!("{BOLD}{}{BOLD:#}  {}\n{DIM}sha256 {content}{DIM:#}", stored.id, stored.size)
-    });
+    ui.result(&stored, || format!("{BOLD}{}{BOLD:#}  {}", stored.id, stored.size));
     Ok(())
 }
 
