@@ -112,6 +112,12 @@ bytes_id! {
 }
 
 bytes_id! {
+    /// An artifact by the BLAKE3 hash of its bytes, 32 bytes, written in hexadecimal: the name under
+    /// which large content travels, because parts of it can be checked against it as they come.
+    ArtifactId, 32, "artifact id"
+}
+
+bytes_id! {
     /// A set of nodes admitted by one owner: the first 8 bytes of the SHA-256 of the owner's key.
     SwarmId, 8, "swarm id"
 }

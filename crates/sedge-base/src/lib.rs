@@ -20,7 +20,7 @@ mod size;
 
 pub use clock::{Clock, Timestamp};
 pub use error::ErrorKind;
-pub use id::{ContentId, IdError, NodeId, SwarmId, TaskId};
+pub use id::{ArtifactId, ContentId, IdError, NodeId, SwarmId, TaskId};
 pub use scope::{Cancel, Hung, TaskScope};
 pub use secret::Secret;
 pub use size::{ByteSize, ByteSizeError};

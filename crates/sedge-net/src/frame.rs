@@ -13,7 +13,8 @@ pub const USUAL_LIMIT: ByteSize = ByteSize::from_mib(16);
 
 const HEADER: usize = 5;
 
-/// How much is read at once: memory grows with what has arrived, not with what was announced.
+/// How much is read at once, or as much as has arrived if that is more: memory grows with what has
+/// arrived, not with what was announced.
 const PIECE: usize = 64 << 10;
 
 /// One message of a stream.
@@ -147,7 +148,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 Taken::Frame(frame) => return Ok(Some(frame)),
                 Taken::Missing(missing) => missing,
             };
-            self.buffer.reserve(missing.min(PIECE));
+            self.buffer.reserve(missing.min(PIECE.max(self.buffer.len())));
             let read = self.from.read_buf(&mut self.buffer).await;
             if read.map_err(|source| FrameError::Stream { source })? == 0 {
                 return match (self.pass_over, self.buffer.len()) {

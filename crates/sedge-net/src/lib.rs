@@ -1,4 +1,5 @@
-//! Bytes and streams between nodes: transports, discovery, cards for static addresses, a pool.
+//! Bytes and streams between nodes: transports, discovery, cards for static addresses, a pool,
+//! artifacts by content.
 //!
 //! Invariants:
 //!
@@ -10,6 +11,7 @@
 //!   whom to trust.
 //! - Every wait for another machine has a limit; a peer that dies is noticed by its silence
 //!   ([`Liveness`]), and a dropped stream is noticed by the other side.
+//! - Nothing of an artifact is written before it was checked against its id.
 //! - Nothing grows with what a peer sends: frames, streams, connections, neighbours are bounded.
 //!
 //! ```
@@ -61,6 +63,8 @@ mod quic;
 mod lan;
 mod locate;
 mod pool;
+
+pub mod artifact;
 
 pub mod conformance;
 mod events;

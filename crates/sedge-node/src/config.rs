@@ -10,6 +10,8 @@ use sedge_functions::{FunctionsConfig, FunctionsSection};
 use sedge_gateway::{GatewayConfig, GatewaySection};
 use serde::{Deserialize, Deserializer};
 
+use crate::artifacts::{ArtifactsConfig, ArtifactsSection};
+
 /// The whole of `config.toml`, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +22,8 @@ pub struct ConfigFile {
     pub functions: FunctionsSection,
     /// Models.
     pub gateway: GatewaySection,
+    /// Large content.
+    pub artifacts: ArtifactsSection,
 }
 
 /// `[node]`, as written.
@@ -69,6 +73,8 @@ pub struct Config {
     pub functions: FunctionsConfig,
     /// Models.
     pub gateway: GatewayConfig,
+    /// Large content.
+    pub artifacts: ArtifactsConfig,
 }
 
 /// `[node]`, as checked.
@@ -163,6 +169,7 @@ impl Config {
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,
             gateway: GatewayConfig::try_from(file.gateway)
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,
+            artifacts: ArtifactsConfig::try_from(file.artifacts)?,
         })
     }
 }
@@ -240,6 +247,18 @@ mod tests {
     fn an_unknown_key_is_named() {
         let error = Config::parse("[node]\nlisten_on = 1\n", "config.toml").unwrap_err();
         assert!(error.to_string().contains("listen_on"), "{error}");
+    }
+
+    #[test]
+    fn artifacts_need_room() {
+        check(
+            "[artifacts]\nlargest = \"0B\"",
+            expect!["`artifacts.largest` must be more than nothing"],
+        );
+        check(
+            "[artifacts]\nlargest = \"2MiB\"\nroom = \"1MiB\"",
+            expect!["`artifacts.room` must be at least `artifacts.largest`"],
+        );
     }
 
     #[test]

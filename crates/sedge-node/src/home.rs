@@ -20,7 +20,7 @@ const MAX_SMALL_FILE: u64 = 64 * 1024;
 /// | `config.toml` | what the owner wrote; made empty at first start, never changed by the node |
 /// | `identity.key`, `owner.key` | secret keys, mode 600 |
 /// | `api.key` | the bearer key of the local API, mode 600 |
-/// | `sedge.db`, `blobs/` | durable state |
+/// | `sedge.db`, `blobs/`, `artifacts/` | durable state |
 /// | `cache/` | compiled components; may be deleted |
 /// | `run/node.json` | how to reach the running node, mode 600 |
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 //! who asks is what the connection has proven, never what a message says; a deployment is on disk
 //! before it is acknowledged; an answer from another node without a receipt that holds is no answer.
 
+mod artifacts;
 mod ask;
 mod beat;
 mod chains;
@@ -27,12 +28,18 @@ mod start;
 mod view;
 mod wire;
 
+pub use artifacts::{
+    ArtifactList, ArtifactView, ArtifactsConfig, ArtifactsSection, Digest, DrawnFrom, Fetched,
+    Point,
+};
 pub use ask::Routed;
 pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};
 pub use home::{Home, HomeError, Running};
 pub use load::Gauges;
 pub use node::Node;
 pub use pair::JoinFailed;
+pub use sedge_net::artifact::Progress;
+pub use sedge_store::Keep;
 pub use start::{StartError, StartOptions};
 pub use view::{
     Answer, Ask, Chains, Compared, Deploy, DeployOptions, Deployed, Invitation, InviteState,

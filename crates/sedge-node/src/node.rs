@@ -14,6 +14,7 @@ use sedge_store::Store;
 use sedge_trust::{Identity, Owner};
 use tracing::{info, warn};
 
+use crate::artifacts::Depot;
 use crate::config::Config;
 use crate::execute::Executor;
 use crate::home::{Home, Running};
@@ -48,6 +49,7 @@ pub struct Node {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) mesh: Mesh,
     pub(crate) pairing: Pairing,
+    pub(crate) depot: Depot,
     pub(crate) meter: Meter,
     pub(crate) gauges: Mutex<Gauges>,
     /// Tasks that were asked here and run now, wherever.

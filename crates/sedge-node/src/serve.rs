@@ -85,6 +85,7 @@ async fn answer(
             Ok(shown) => wire::send_reply(writer, &shown).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,
         },
+        Request::Artifact(ask) => Ok(node.depot.server.answer(ask, writer).await?),
         Request::Undeploy { name } => match node.undeploy(&name).await {
             Ok(was) => wire::send_reply(writer, &was).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,

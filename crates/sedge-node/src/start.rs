@@ -14,6 +14,7 @@ use sedge_store::Store;
 use sedge_trust::swarm::{Member, Role, Version};
 use sedge_trust::{Identity, KeyFileError, Owner};
 
+use crate::artifacts::Depot;
 use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
 use crate::execute::Executor;
@@ -153,6 +154,7 @@ impl Node {
             started: clock.now(),
             clock,
             scope,
+            depot: Depot::new(store.clone()),
             store,
             ledger,
             members: Arc::new(found.members),

@@ -8,6 +8,7 @@
 //! | `deploy` | the component | what became of it |
 //! | `undeploy` | none | whether it was there |
 //! | `chain` | none | the other side's newest checkpoint, how it goes on from what the asker keeps, and what the other side keeps of third nodes |
+//! | about an artifact | none | see [`sedge_net::artifact`] |
 //!
 //! Every request comes over a connection whose peer has proven a member's key: who asks is never
 //! read from the message.
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use sedge_base::{ByteSize, ContentId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
+use sedge_net::artifact::{ASK, Ask};
 use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, SendStream};
 use sedge_trust::receipt::Checkpoint;
 use sedge_trust::{Membership, Receipt, TreeHash};
@@ -61,6 +63,9 @@ pub(crate) enum Request {
         /// How many receipts the asker's checkpoints of this node count.
         counts: Vec<u64>,
     },
+    /// Have you this artifact, give me these bytes of it; in a frame of its own kind.
+    #[serde(skip)]
+    Artifact(Ask),
 }
 
 /// What a node shows of its chain of receipts.
@@ -176,6 +181,7 @@ pub(crate) async fn read_request(reader: &mut Reader) -> Result<Request, WireErr
     let frame = due(reader).await?;
     match frame.kind {
         REQUEST => Ok(frame.parse()?),
+        ASK => Ok(Request::Artifact(frame.parse()?)),
         kind => Err(WireError::Unexpected { kind }),
     }
 }

@@ -27,5 +27,7 @@ mod routes;
 mod server;
 mod wasi_http;
 
-pub use rest::{ErrorBody, ErrorRecord, InviteAsk, JoinAsk, OPTIONS_HEADER, USAGE_HEADER};
+pub use rest::{
+    ErrorBody, ErrorRecord, FetchLine, InviteAsk, JoinAsk, OPTIONS_HEADER, USAGE_HEADER,
+};
 pub use server::{BindError, Server};

@@ -3,6 +3,7 @@
 //! Answers are the node's own records as JSON; a refusal is always
 //! `{"error":{"kind","code","message","hint"}}`.
 
+mod artifacts;
 mod decisions;
 mod error;
 mod functions;
@@ -15,7 +16,7 @@ mod receipts;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use sedge_node::Answer;
 
 use crate::access::Access;
@@ -23,6 +24,7 @@ use crate::refusal::Refusal;
 use crate::routes::Door;
 use crate::server::Shared;
 
+pub use artifacts::FetchLine;
 pub(crate) use error::{Error, refuse};
 pub use error::{ErrorBody, ErrorRecord};
 pub use functions::{OPTIONS_HEADER, USAGE_HEADER};
@@ -51,6 +53,14 @@ fn routes() -> Router<Shared> {
         .delete(functions::undeploy);
     let call = post(functions::call).layer(DefaultBodyLimit::max(INPUT_LIMIT));
     Router::new()
+        .route("/artifacts", get(artifacts::list).post(artifacts::put))
+        .route("/artifacts/{id}", delete(artifacts::remove))
+        .route("/artifacts/{id}/content", get(artifacts::content))
+        .route("/artifacts/{id}/digest", post(artifacts::digest))
+        .route("/artifacts/{id}/fetch", post(artifacts::fetch))
+        .route("/artifacts/{id}/pointer", post(artifacts::point))
+        .route("/pointers", post(artifacts::follow))
+        .route("/pointers/check", post(artifacts::fits))
         .route("/functions/{name}", put_function)
         .route("/functions/{name}/call", call)
         .route("/status", get(node::status))

@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod artifacts;
 mod audit;
 mod blobs;
 mod checkpoints;
@@ -36,6 +37,9 @@ mod settings;
 mod store;
 mod writer;
 
+pub use artifacts::{
+    Artifact, ArtifactError, ArtifactLimits, Artifacts, Keep, OpenArtifact, Staged,
+};
 pub use audit::{Audit, AuditEntry};
 pub use blobs::{Blobs, GetBlobError, PutBlobError};
 pub use checkpoints::{Checkpoints, StoredCheckpoint};

@@ -7,7 +7,11 @@ pub(crate) const APPLICATION_ID: i32 = 0x7365_6467;
 
 /// Step `n` (from 1) brings a file from `user_version` n-1 to n.
 const STEPS: &[&str] =
-    &[include_str!("migrations/0001_areas.sql"), include_str!("migrations/0002_proofs.sql")];
+    &[
+        include_str!("migrations/0001_areas.sql"),
+        include_str!("migrations/0002_proofs.sql"),
+        include_str!("migrations/0003_artifacts.sql"),
+    ];
 
 /// The schema that this program writes.
 pub(crate) fn newest() -> u32 {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use sedge_base::ErrorKind;
 
+use crate::fault::Fault;
 use crate::migrations;
 
 /// How long a connection waits for another one's lock.
@@ -66,6 +67,15 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The list of artifacts could not be read.
+    #[error("the artifacts listed in {path} cannot be read")]
+    Artifacts {
+        /// Which file.
+        path: PathBuf,
+        /// What the database said.
+        #[source]
+        source: Fault,
+    },
     /// The database could not be set up.
     #[error("cannot open {path}")]
     Database {
@@ -92,6 +102,7 @@ impl OpenError {
             Self::InUse { .. } => ErrorKind::Conflict,
             Self::NotOurs { .. } | Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Newer { .. } => ErrorKind::Unsupported,
+            Self::Artifacts { source, .. } => source.kind(),
             Self::Database { .. } => ErrorKind::Internal,
         }
     }

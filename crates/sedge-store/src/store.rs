@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+use crate::artifacts::{self, Artifacts, Rack, TidyError};
 use crate::audit::Audit;
 use crate::blobs::{Blobs, Shelf};
 use crate::checkpoints::Checkpoints;
@@ -39,13 +40,15 @@ struct Inner {
     writer: mpsc::Sender<Message>,
     readers: Readers,
     shelf: Arc<Shelf>,
+    rack: Arc<Rack>,
     metrics: Arc<Metrics>,
     /// Keeps other processes out for as long as the store lives.
     _lock: File,
 }
 
 impl Store {
-    /// Opens the database at `path`, or makes it (mode 600), and the folder `blobs` beside it.
+    /// Opens the database at `path`, or makes it (mode 600), and the folders `blobs` and
+    /// `artifacts` beside it.
     ///
     /// # Errors
     ///
@@ -68,11 +71,17 @@ impl Store {
             move |source| OpenError::Io { path, source }
         };
         let shelf = Arc::new(Shelf::open(&folder).map_err(io(&folder))?);
+        let folder = path.with_file_name("artifacts");
+        let rack = Arc::new(Rack::open(&folder).map_err(io(&folder))?);
+        artifacts::tidy(&opened.database, &rack).map_err(|error| match error {
+            TidyError::Io(source) => OpenError::Io { path: folder, source },
+            TidyError::Store(source) => OpenError::Artifacts { path: path.clone(), source },
+        })?;
         let metrics = Arc::new(Metrics::default());
         let writer = writer::start(opened.database, Arc::clone(&metrics)).map_err(io(&path))?;
         events::Opened { path: &path, schema: opened.schema }.emit();
         let readers = Readers::new(&path);
-        let inner = Inner { path, writer, readers, shelf, metrics, _lock: opened.lock };
+        let inner = Inner { path, writer, readers, shelf, rack, metrics, _lock: opened.lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -109,6 +118,11 @@ impl Store {
     /// Returns inputs of tasks that can be run again.
     pub const fn inputs(&self) -> Inputs<'_> {
         Inputs(self)
+    }
+
+    /// Returns artifacts by their id.
+    pub const fn artifacts(&self) -> Artifacts<'_> {
+        Artifacts(self)
     }
 
     /// Returns the members of the swarm.
@@ -188,6 +202,10 @@ impl Store {
 
     pub(crate) fn shelf(&self) -> Arc<Shelf> {
         Arc::clone(&self.inner.shelf)
+    }
+
+    pub(crate) fn rack(&self) -> Arc<Rack> {
+        Arc::clone(&self.inner.rack)
     }
 }
 

@@ -15,7 +15,7 @@ mod registration;
 mod spelling;
 mod task;
 
-pub use artifact::{ArtifactType, local_cid};
+pub use artifact::{ArtifactPointer, ArtifactType, local_cid};
 pub use envelope::{Envelope, Header, SealError};
 pub use heartbeat::Heartbeat;
 pub use receipt::{Receipt, Status, ViewError, ViewFacts, sign_view};

@@ -1,18 +1,18 @@
 //! The way from a command to the running node.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sedge_base::{ErrorKind, Secret};
-use sedge_node::Home;
-use sedge_server::ErrorBody;
+use sedge_node::{Fetched, Home, Progress};
+use sedge_server::{ErrorBody, FetchLine};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{HeaderMap, Response};
-use ureq::{Agent, Body, RequestBuilder};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use crate::failed::Failed;
 
@@ -115,6 +115,65 @@ impl Api {
         let request = self.keyed(self.agent.put(self.url(path)));
         let request = request.header(sedge_server::OPTIONS_HEADER, ascii_json(options)?);
         decode(&whole(self.send(request.send(body))?)?)
+    }
+
+    /// Sends an artifact as it is read; refused by its length before it is sent.
+    pub(crate) fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        length: u64,
+        mut from: impl Read,
+    ) -> Result<T, Failed> {
+        let request = self.keyed(self.agent.post(self.url(path)));
+        let request = request.header("content-length", length).header("expect", "100-continue");
+        decode(&whole(self.send(request.send(SendBody::from_reader(&mut from)))?)?)
+    }
+
+    /// Writes an artifact as it comes.
+    pub(crate) fn download(
+        &self,
+        path: &str,
+        what: &str,
+        mut to: impl Write,
+    ) -> Result<u64, Failed> {
+        let response = self.send(self.keyed(self.agent.get(self.url(path))).call())?;
+        if !response.status().is_success() {
+            whole(response)?;
+            return Err(Failed::new(ErrorKind::Internal, "the node refused without a word"));
+        }
+        let mut from = response.into_body().into_reader();
+        std::io::copy(&mut from, &mut to).map_err(|err| Failed::io(what, &err))
+    }
+
+    /// Lets the node fetch an artifact; calls `on` for each line but the last, which it returns.
+    pub(crate) fn fetch(
+        &self,
+        path: &str,
+        mut on: impl FnMut(Progress),
+    ) -> Result<Fetched, Failed> {
+        let response = self.send(self.keyed(self.agent.post(self.url(path))).send_empty())?;
+        if !response.status().is_success() {
+            whole(response)?;
+            return Err(Failed::new(ErrorKind::Internal, "the node refused without a word"));
+        }
+        let reader = BufReader::new(response.into_body().into_reader());
+        for line in reader.lines() {
+            let line = line.map_err(|err| {
+                Failed::new(ErrorKind::Unavailable, format!("the answer broke off: {err}"))
+            })?;
+            match decode(line.as_bytes())? {
+                FetchLine::Progress(progress) => on(progress),
+                FetchLine::Done(fetched) => return Ok(*fetched),
+                FetchLine::Error(record) => return Err((*record).into()),
+            }
+        }
+        Err(Failed::new(ErrorKind::Unavailable, "the answer broke off"))
+    }
+
+    /// Removes something.
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
+        let request = self.keyed(self.agent.delete(self.url(path)));
+        decode(&whole(self.send(request.call())?)?)
     }
 
     /// Sends bytes, reads bytes; a failed task is not an error here.

@@ -39,6 +39,7 @@ commands! {
     chat::Chat,
     deploy::Deploy,
     call::Call,
+    artifact::Artifact,
     why::Why,
     receipt::Receipt,
     demo::Demo,

@@ -9,6 +9,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("wasmtime", &["sedge-functions"]),
     ("wit-", &["sedge-functions"]),
     ("iroh", &["sedge-net"]),
+    ("bao-tree", &["sedge-net"]),
     ("rusqlite", &["sedge-store"]),
     ("axum", &["sedge-server"]),
     ("ureq", &["sedge-gateway", "sedge"]),

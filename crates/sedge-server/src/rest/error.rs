@@ -42,6 +42,12 @@ pub(crate) struct Error {
     body: ErrorBody,
 }
 
+impl From<Error> for ErrorRecord {
+    fn from(error: Error) -> Self {
+        error.body.error
+    }
+}
+
 /// Gives a refusal this door's shape.
 pub(crate) fn refuse(refusal: Refusal) -> Response {
     Error::from(refusal).into_response()
@@ -63,6 +69,14 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         }
         "unknown_node" | "node_not_found" => Some("`sedge nodes` lists the nodes"),
         "disk_full" => Some("make room on the disk that holds the node's home"),
+        "unknown_artifact" => Some("`sedge artifact ls` lists those of this node"),
+        "artifact_incomplete" => Some("the same command goes on where it stopped"),
+        "artifact_too_large" => {
+            Some("`largest` in `[artifacts]` of the configuration is the limit")
+        }
+        "artifact_no_room" => {
+            Some("`sedge artifact rm` makes room, or `room` in `[artifacts]` of the configuration")
+        }
         "out_of_fuel" => Some("give it more with `--fuel`"),
         "out_of_memory" => Some("give it more with `--memory`"),
         _ => None,

@@ -1,10 +1,11 @@
 //! A record of the older protocol and its signature.
 
+use sedge_base::NodeId;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
 use crate::registration::{Registry, VerifyFromError};
-use crate::signature::Signature;
+use crate::signature::{BadSignature, Signature, verify};
 
 /// What the older protocol signs: a claim, a heartbeat, a receipt.
 ///
@@ -43,5 +44,14 @@ impl<T: Record> Signed<T> {
     pub fn verify(&self, registry: &Registry) -> Result<(), VerifyFromError> {
         let text = self.record.signed_text();
         registry.verify_from(self.record.signer(), text.as_bytes(), &self.signature).map(|_| ())
+    }
+
+    /// Checks the signature against a key that the caller knows to be the signer's.
+    ///
+    /// # Errors
+    ///
+    /// [`BadSignature`] when the key's owner did not sign this.
+    pub fn verify_by(&self, key: &NodeId) -> Result<(), BadSignature> {
+        verify(key, self.record.signed_text().as_bytes(), &self.signature)
     }
 }

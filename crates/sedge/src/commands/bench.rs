@@ -1,5 +1,6 @@
 //! `sedge bench`: figures of this machine, each with how it was measured.
 
+mod artifact;
 mod engine;
 mod model;
 mod nodes;
@@ -25,6 +26,9 @@ pub(crate) struct Bench {
     /// Leave out what needs a model
     #[arg(long)]
     no_model: bool,
+    /// How large an artifact is sent from one node to the other
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    artifact: ByteSize,
 }
 
 /// One figure.
@@ -61,7 +65,7 @@ impl Bench {
         figures.extend(engine::measure(self.rounds)?);
         figures.extend(transport::measure(self.rounds)?);
         figures.push(size()?);
-        figures.extend(nodes::measure(self.rounds, !self.no_model, settings, *ui)?);
+        figures.extend(nodes::measure(&self, settings, *ui)?);
         let record = json!({ "machine": machine, "build": build, "figures": figures });
         ui.result(&record, || {
             let mut table = Table::new(["what", "value", "beside"]);

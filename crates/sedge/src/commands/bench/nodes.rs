@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::engine::UPPER;
-use super::{Figure, percentiles};
+use super::{Bench, Figure, artifact, percentiles};
 use crate::api::Api;
 use crate::commands::chat;
 use crate::commands::demo::{Stage, join_all, offering};
@@ -32,12 +32,8 @@ pub(super) fn folder(what: &str) -> Result<PathBuf, Failed> {
 }
 
 /// Measures two node processes on loopback; the second one has the model.
-pub(super) fn measure(
-    rounds: u32,
-    with_model: bool,
-    settings: &Settings,
-    ui: Ui,
-) -> Result<Vec<Figure>, Failed> {
+pub(super) fn measure(bench: &Bench, settings: &Settings, ui: Ui) -> Result<Vec<Figure>, Failed> {
+    let (rounds, with_model) = (bench.rounds, !bench.no_model);
     let cache = settings.cache()?;
     if with_model {
         crate::commands::demo::fetch_models(settings, ui)?;
@@ -65,6 +61,7 @@ pub(super) fn measure(
         remote = remote.beside(format!("round trip of the same connection {}", spoken(Duration::from_micros(rtt))));
     }
     figures.push(remote);
+    figures.extend(artifact::measure(one, &stage.actor("two")?.api, bench.artifact)?);
     if with_model {
         let model = sedge_gateway::DEFAULT_CHAT;
         stage.until_all_see("the model", |api| Ok(offering(api, model)? == 1))?;
