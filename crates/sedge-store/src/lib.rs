@@ -20,6 +20,7 @@
 
 mod audit;
 mod blobs;
+mod calls;
 mod decisions;
 mod deployments;
 mod events;
@@ -29,6 +30,7 @@ mod migrations;
 mod open;
 mod reader;
 mod receipts;
+mod revocations;
 mod row;
 mod settings;
 mod store;
@@ -36,6 +38,7 @@ mod writer;
 
 pub use audit::{Audit, AuditEntry};
 pub use blobs::{Blobs, GetBlobError, PutBlobError};
+pub use calls::{CallLimit, Calls, TakeCallError};
 pub use decisions::{Decisions, StoredDecision};
 pub use deployments::{Deployment, Deployments};
 pub use events::Metrics;
@@ -43,5 +46,6 @@ pub use fault::Fault;
 pub use members::{Member, Members, PutMemberError};
 pub use open::OpenError;
 pub use receipts::{AppendError, CountersignError, Receipts, Role, StoredReceipt};
+pub use revocations::{Revocations, StoredRevocation, Subject};
 pub use settings::Settings;
 pub use store::Store;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::audit::Audit;
 use crate::blobs::{Blobs, Shelf};
+use crate::calls::Calls;
 use crate::decisions::Decisions;
 use crate::deployments::Deployments;
 use crate::events::{self, Metrics};
@@ -17,6 +18,7 @@ use crate::members::Members;
 use crate::open::{self, OpenError};
 use crate::reader::Readers;
 use crate::receipts::Receipts;
+use crate::revocations::Revocations;
 use crate::settings::Settings;
 use crate::writer::{self, Message};
 
@@ -102,6 +104,16 @@ impl Store {
     /// Returns the members of the swarm.
     pub const fn members(&self) -> Members<'_> {
         Members(self)
+    }
+
+    /// Returns what the owner of the swarm took back.
+    pub const fn revocations(&self) -> Revocations<'_> {
+        Revocations(self)
+    }
+
+    /// Returns the counts of calls by token.
+    pub const fn calls(&self) -> Calls<'_> {
+        Calls(self)
     }
 
     /// Returns the audit, which is only ever added to.

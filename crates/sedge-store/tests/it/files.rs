@@ -42,11 +42,28 @@ async fn a_new_store_has_the_newest_schema_and_mode_600() {
     drop(store);
     let database = rusqlite::Connection::open(&path).unwrap();
     let version: u32 = database.query_row("PRAGMA user_version", [], |it| it.get(0)).unwrap();
-    assert_eq!(version, 1);
+    assert_eq!(version, 2);
     drop(database);
     let store = Store::open(&path).await.unwrap();
     assert_eq!(store.settings().get("a").await.unwrap().as_deref(), Some("b"));
     assert_eq!(store.integrity_check().await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_had() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("sedge.db");
+    write_private(&path, b"");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch(include_str!("../../src/migrations/0001_areas.sql")).unwrap();
+    database.pragma_update(None, "application_id", 0x7365_6467).unwrap();
+    database.pragma_update(None, "user_version", 1).unwrap();
+    database.execute("INSERT INTO settings VALUES ('a', 'b')", []).unwrap();
+    drop(database);
+    let store = Store::open(&path).await.unwrap();
+    assert_eq!(store.settings().get("a").await.unwrap().as_deref(), Some("b"));
+    assert_eq!(store.calls().used("t".to_owned()).await.unwrap(), 0);
+    assert_eq!(store.revocations().list().await.unwrap(), [""; 0]);
 }
 
 #[tokio::test]
@@ -57,7 +74,7 @@ async fn a_newer_schema_is_refused_by_number() {
         database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     };
     let by_number = |err: &OpenError| {
-        matches!(err, OpenError::Newer { found: 99, known: 1, .. })
+        matches!(err, OpenError::Newer { found: 99, known: 2, .. })
             && err.kind() == ErrorKind::Unsupported
     };
     check_refused(newer, by_number).await;

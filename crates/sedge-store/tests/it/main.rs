@@ -8,3 +8,4 @@ mod areas;
 mod blobs;
 mod files;
 mod kill;
+mod tokens;
