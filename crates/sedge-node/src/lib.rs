@@ -5,8 +5,11 @@
 //!
 //! Invariants: nothing listens beyond loopback before an invitation is opened or a code is typed;
 //! who asks is what the connection has proven, never what a message says; a deployment is on disk
-//! before it is acknowledged; an answer from another node without a receipt that holds is no answer.
+//! before it is acknowledged; what was asked for with a token is checked against it by the node that
+//! was asked and by the one that runs it, in one place (`access`); an answer from another node without
+//! a receipt that holds is no answer.
 
+mod access;
 mod ask;
 mod beat;
 mod config;
@@ -20,11 +23,13 @@ mod node;
 mod pair;
 mod registry;
 mod remote;
+mod revoke;
 mod serve;
 mod start;
 mod view;
 mod wire;
 
+pub use access::Pass;
 pub use ask::Routed;
 pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};
 pub use home::{Home, HomeError, Running};
@@ -34,5 +39,5 @@ pub use pair::JoinFailed;
 pub use start::{StartError, StartOptions};
 pub use view::{
     Answer, Ask, Deploy, DeployOptions, Deployed, Invitation, InviteState, Joined, NodeView, Offer,
-    Presence, Status, Target, WayFailed,
+    Presence, RevokedView, Status, Target, WayFailed,
 };
