@@ -11,4 +11,6 @@ mod machine;
 mod mesh;
 mod openai;
 mod pairing;
+mod revocation;
 mod strangers;
+mod tokens;
