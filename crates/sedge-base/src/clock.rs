@@ -1,6 +1,7 @@
 //! Dates: where they come from and how they are written.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
@@ -45,6 +46,85 @@ impl fmt::Display for Timestamp {
         let (second, milli) = (rest / 1000 % 60, rest % 1000);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
+}
+
+/// A text is not a date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a date looks like 2026-11-21T18:00:00Z or 2026-11-21T18:00+01:00, from 1970 to 9999")]
+pub struct DateError;
+
+impl FromStr for Timestamp {
+    type Err = DateError;
+
+    /// Reads RFC 3339; seconds and milliseconds may be left out, the offset may not.
+    fn from_str(text: &str) -> Result<Self, DateError> {
+        parse_date(text).map(Self).ok_or(DateError)
+    }
+}
+
+fn parse_date(text: &str) -> Option<u64> {
+    let (date, rest) = text.split_once('T')?;
+    let at = rest.find(['Z', '+', '-'])?;
+    let (time, zone) = rest.split_at(at);
+    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+    let (time, milli) = match time.split_once('.') {
+        Some((time, milli)) if time.len() == 8 => (time, numbers(milli, '.', [3])?[0]),
+        Some(_) => return None,
+        None => (time, 0),
+    };
+    let [hour, minute, second] = match time.len() {
+        5 => {
+            let [hour, minute] = numbers(time, ':', [2, 2])?;
+            [hour, minute, 0]
+        }
+        _ => numbers(time, ':', [2, 2, 2])?,
+    };
+    if year < 1970 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = days_from_civil(year, month, day)?;
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    let seconds = match zone.split_at(1) {
+        ("Z", "") => seconds,
+        (sign, offset) => {
+            let [hours, minutes] = numbers(offset, ':', [2, 2])?;
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let offset = hours * 3600 + minutes * 60;
+            if sign == "+" { seconds.checked_sub(offset)? } else { seconds + offset }
+        }
+    };
+    Some(seconds * 1000 + milli)
+}
+
+/// Reads numbers of these many digits with a separator between them.
+fn numbers<const N: usize>(text: &str, between: char, digits: [usize; N]) -> Option<[u64; N]> {
+    let mut numbers = [0; N];
+    let mut parts = text.split(between);
+    for (number, digits) in numbers.iter_mut().zip(digits) {
+        let part = parts.next()?;
+        if part.len() != digits || !part.bytes().all(|it| it.is_ascii_digit()) {
+            return None;
+        }
+        *number = part.parse().ok()?;
+    }
+    parts.next().is_none().then_some(numbers)
+}
+
+/// Turns a day of the proleptic Gregorian calendar into days since 1970-01-01; `None` when there is
+/// no such day.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let shifted = year - u64::from(month <= 2);
+    let (era, year_of_era) = (shifted / 400, shifted % 400);
+    let month_shifted = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * month_shifted + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    (civil_from_days(days) == (year, month, day)).then_some(days)
 }
 
 /// Turns days since 1970-01-01 into year, month and day of the proleptic Gregorian calendar.
@@ -125,6 +205,53 @@ mod tests {
         check(951_782_400_000, "2000-02-29T00:00:00.000Z");
         check(1_700_000_000_123, "2023-11-14T22:13:20.123Z");
         check(4_107_542_399_999, "2100-02-28T23:59:59.999Z");
+    }
+
+    #[track_caller]
+    fn check_read(text: &str, expected: Option<u64>) {
+        assert_eq!(text.parse().ok().map(Timestamp::as_millis), expected, "{text}");
+    }
+
+    #[test]
+    fn dates_are_read_back() {
+        for millis in
+            [0, 951_782_400_000, 1_700_000_000_123, 4_107_542_399_999, 253_402_300_799_999]
+        {
+            check_read(&Timestamp::from_millis(millis).to_string(), Some(millis));
+        }
+        check_read("2023-11-14T22:13:20Z", Some(1_700_000_000_000));
+        check_read("2023-11-14T22:13Z", Some(1_699_999_980_000));
+        check_read("2023-11-14T23:13:20+01:00", Some(1_700_000_000_000));
+        check_read("2023-11-14T20:43:20-01:30", Some(1_700_000_000_000));
+    }
+
+    #[test]
+    fn what_is_no_date_is_refused() {
+        for bad in [
+            "",
+            "18:00",
+            "2026-11-21",
+            "2026-11-21T18:00",
+            "2026-11-21T18Z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-00-10T00:00:00Z",
+            "2026-11-31T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "1970-01-01T00:00:00+01:00",
+            "2026-11-21T24:00:00Z",
+            "2026-11-21T18:60:00Z",
+            "2026-11-21T18:00:60Z",
+            "2026-11-21T18:00:00ZZ",
+            "2026-11-21T18:00:00+1:00",
+            "2026-11-21T18:00:00+01:00:00",
+            "2026-11-21T18:00:00.1Z",
+            "2026-11-21T18:00.100Z",
+            "+026-11-21T18:00:00Z",
+            "2026-11-21T18:00:00é",
+        ] {
+            check_read(bad, None);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod scope;
 mod secret;
 mod size;
 
-pub use clock::{Clock, Timestamp};
+pub use clock::{Clock, DateError, Timestamp};
 pub use error::ErrorKind;
 pub use id::{ArtifactId, ContentId, IdError, NodeId, SwarmId, TaskId};
 pub use scope::{Cancel, Hung, TaskScope};

@@ -9,6 +9,7 @@ use sedge_capability::{Budgets, Capability, Descriptor, Failure, Outcome, Task};
 use sedge_routing::{Candidate, Decision, Load, Reason, Rejected, Request, Strategy, decide};
 use serde::{Deserialize, Serialize};
 
+use crate::access::Pass;
 use crate::node::{Node, internal, unwritten};
 use crate::remote::Remote;
 use crate::view::{Answer, Ask};
@@ -46,7 +47,8 @@ impl Node {
         let pinned = ask.on.as_deref().map(|it| self.members.find(it)).transpose()?;
         let limits =
             Budgets { time_ms: Some(millis(self.config.node.task_time)), ..Budgets::default() };
-        let budgets = ask.budgets.within(limits);
+        let allowed = ask.pass.as_ref().map(|it| it.budgets()).unwrap_or_default();
+        let budgets = ask.budgets.within(limits).within(allowed);
         let time = budgets.time().unwrap_or(self.config.node.task_time);
         let id = uuid::Uuid::new_v4().to_string();
         let task = Task {
@@ -62,6 +64,10 @@ impl Node {
         let deadline = tokio::time::Instant::now() + time + DISTANCE;
         let place = Running::take(self)?;
         let mut candidates = self.candidates(&ask);
+        if let Some(pass) = &ask.pass {
+            self.narrow(pass, &task, pinned, &mut candidates).await?;
+        }
+        let mut uncounted = ask.pass.as_ref();
         let mut last = None;
         loop {
             let decision = self.decide(&ask, pinned, &candidates);
@@ -69,7 +75,11 @@ impl Node {
                 self.remember(&task.id, &decision).await?;
                 return Err(last.unwrap_or_else(|| nobody(&ask, &decision)));
             };
-            let starting = self.start_on(winner, task.clone(), &candidates);
+            // A call counts once, however many nodes it is tried on.
+            if let Some(pass) = uncounted.take() {
+                self.access.count(pass).await?;
+            }
+            let starting = self.start_on(winner, task.clone(), &candidates, ask.pass.clone());
             // The decision goes to disk while the task begins, with its receipt if it is quick.
             let (remembered, started) = tokio::join!(self.remember(&task.id, &decision), starting);
             remembered?;
@@ -129,6 +139,21 @@ impl Node {
         found
     }
 
+    /// Leaves the nodes that a token allows, and refuses the task if it does not allow that.
+    async fn narrow(
+        &self,
+        pass: &Pass,
+        task: &Task,
+        pinned: Option<NodeId>,
+        offerings: &mut Vec<Offering>,
+    ) -> Result<(), Failure> {
+        let first = |offerings: &[Offering]| offerings.first().map(|it| it.candidate.node);
+        let anybody = first(offerings);
+        offerings.retain(|it| pass.runs_on(&it.candidate.node));
+        let node = pinned.or_else(|| first(offerings)).or(anybody).unwrap_or_else(|| self.id());
+        self.access.check(pass, task, node).await
+    }
+
     fn decide(&self, ask: &Ask, pinned: Option<NodeId>, offerings: &[Offering]) -> Decision {
         let request = Request {
             kind: ask.kind,
@@ -176,6 +201,7 @@ impl Node {
         node: NodeId,
         task: Task,
         offerings: &[Offering],
+        pass: Option<Arc<Pass>>,
     ) -> Result<Outcome, Failure> {
         if node == self.id() {
             return self.executor.run(task).await;
@@ -198,6 +224,7 @@ impl Node {
             descriptor,
             ledger: Arc::clone(&self.ledger),
             scope: self.scope.clone(),
+            pass,
         };
         remote.run(task).await
     }

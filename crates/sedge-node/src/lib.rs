@@ -5,9 +5,12 @@
 //!
 //! Invariants: nothing listens beyond loopback before an invitation is opened or a code is typed;
 //! who asks is what the connection has proven, never what a message says; a deployment is on disk
-//! before it is acknowledged; an answer from another node without a receipt that holds is no answer.
+//! before it is acknowledged; what was asked for with a token is checked against it by the node that
+//! was asked and by the one that runs it, in one place (`access`); an answer from another node without
+//! a receipt that holds is no answer.
 
 mod artifacts;
+mod access;
 mod ask;
 mod beat;
 mod chains;
@@ -23,6 +26,7 @@ mod pair;
 mod registry;
 mod remote;
 mod replay;
+mod revoke;
 mod serve;
 mod start;
 mod view;
@@ -32,6 +36,7 @@ pub use artifacts::{
     ArtifactList, ArtifactView, ArtifactsConfig, ArtifactsSection, Digest, DrawnFrom, Fetched,
     Point,
 };
+pub use access::Pass;
 pub use ask::Routed;
 pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};
 pub use home::{Home, HomeError, Running};
@@ -43,5 +48,5 @@ pub use sedge_store::Keep;
 pub use start::{StartError, StartOptions};
 pub use view::{
     Answer, Ask, Chains, Compared, Deploy, DeployOptions, Deployed, Invitation, InviteState,
-    Joined, NodeView, Offer, Presence, Replayed, Status, Target, WayFailed, Witness,
+    Joined, NodeView, Offer, Presence, Replayed, RevokedView, Status, Target, WayFailed, Witness,
 };

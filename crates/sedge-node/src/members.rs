@@ -1,7 +1,9 @@
 //! Who belongs to the swarm, and what was last heard of each.
 //!
 //! Invariant: a record counts only with the owner's signature, checked against the owner's key that
-//! was pinned when this node was founded or joined. Addresses are hints and prove nothing.
+//! was pinned when this node was founded or joined. Addresses are hints and prove nothing. Whoever was
+//! revoked is off the list, and comes in again only with a higher epoch; a node that was revoked
+//! itself goes on alone.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,13 +14,17 @@ use std::time::Duration;
 use sedge_base::{Clock, ContentId, ErrorKind, NodeId, SwarmId, Timestamp};
 use sedge_capability::Failure;
 use sedge_net::{Admission, PeerAddr, Protocol};
-use sedge_trust::{Membership, verify_membership};
+use sedge_trust::swarm::Role;
+use sedge_trust::{Membership, Revocation, Revoked, TokenId, verify_membership, verify_revocation};
 
 use crate::view::Presence;
 use crate::wire::{Advert, Listed, Roster};
 
 /// The most members that a roster may have.
 const MAX_MEMBERS: usize = 1024;
+
+/// The most revocations that a roster may have.
+const MAX_REVOCATIONS: usize = 4096;
 
 /// The most addresses that are kept for one member.
 const MAX_ADDRESSES: usize = 16;
@@ -36,7 +42,77 @@ pub(crate) struct Members {
 #[derive(Debug)]
 struct State {
     owner: NodeId,
+    /// Members that were not revoked.
     list: BTreeMap<NodeId, Known>,
+    /// Of each node that was ever revoked, the highest epoch that is void.
+    revoked_nodes: BTreeMap<NodeId, (u64, Revocation)>,
+    revoked_tokens: BTreeMap<TokenId, Revocation>,
+}
+
+impl State {
+    const fn new(owner: NodeId) -> Self {
+        Self {
+            owner,
+            list: BTreeMap::new(),
+            revoked_nodes: BTreeMap::new(),
+            revoked_tokens: BTreeMap::new(),
+        }
+    }
+
+    /// Notes a revocation that was verified. Returns whether it was new and there was room.
+    fn revoke(&mut self, revocation: &Revocation) -> bool {
+        let room = self.revoked_nodes.len() + self.revoked_tokens.len() < MAX_REVOCATIONS;
+        match revocation.facts.revoked {
+            Revoked::Node { node_id, epoch } => {
+                let known = self.revoked_nodes.get(&node_id).map(|it| it.0);
+                if known.is_some_and(|it| it >= epoch) || (known.is_none() && !room) {
+                    return false;
+                }
+                self.revoked_nodes.insert(node_id, (epoch, *revocation));
+                true
+            }
+            Revoked::Token { token_id } => {
+                let new = room && !self.revoked_tokens.contains_key(&token_id);
+                if new {
+                    self.revoked_tokens.insert(token_id, *revocation);
+                }
+                new
+            }
+        }
+    }
+
+    fn is_void(&self, membership: &Membership) -> bool {
+        let member = &membership.member;
+        self.revoked_nodes.get(&member.node_id).is_some_and(|it| it.0 >= member.epoch)
+    }
+
+    /// Returns whether this node is a member no more.
+    fn is_left(&self, me: &NodeId) -> bool {
+        self.list.get(me).is_some_and(|it| self.is_void(&it.membership))
+    }
+
+    /// Takes those off the list whose membership is void; when it is this node's own, all others, who
+    /// do not talk to it any more. The node itself stays: it goes on alone.
+    fn strike(&mut self, me: &NodeId) {
+        let alone = self.is_left(me);
+        let gone = |known: &Known| alone || self.is_void(&known.membership);
+        let gone: Vec<NodeId> = self
+            .list
+            .iter()
+            .filter(|(id, known)| *id != me && gone(known))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.list.remove(&id);
+        }
+    }
+}
+
+/// What was new in a roster.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub(crate) members: Vec<Listed>,
+    pub(crate) revocations: Vec<Revocation>,
 }
 
 /// One member, and what was last heard of it.
@@ -49,13 +125,23 @@ pub(crate) struct Known {
     pub(crate) rtt: Option<Duration>,
     /// Why it could not be reached the last time; `None` when it could.
     pub(crate) reason: Option<String>,
+    /// Whether it said, the last time, that this node is no member.
+    pub(crate) refuses: bool,
 }
 
 impl Known {
     fn new(listed: Listed) -> Self {
         let Listed { membership, mut addresses } = listed;
         addresses.truncate(MAX_ADDRESSES);
-        Self { membership, addresses, advert: None, last_seen: None, rtt: None, reason: None }
+        Self {
+            membership,
+            addresses,
+            advert: None,
+            last_seen: None,
+            rtt: None,
+            reason: None,
+            refuses: false,
+        }
     }
 
     /// Returns whether it answers, judged by the last try.
@@ -75,8 +161,8 @@ impl Known {
 impl Members {
     /// Makes the roster of the swarm with this owner's key, with records that were checked before.
     pub(crate) fn new(me: NodeId, owner: NodeId, clock: Clock) -> Self {
-        let state = State { owner, list: BTreeMap::new() };
-        Self { me, clock, state: RwLock::new(state), pairing: AtomicBool::new(false) }
+        let state = RwLock::new(State::new(owner));
+        Self { me, clock, state, pairing: AtomicBool::new(false) }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -104,7 +190,7 @@ impl Members {
 
     /// Moves to another swarm: forgets every record, pins its owner's key.
     pub(crate) fn change_swarm(&self, owner: NodeId) {
-        *self.write() = State { owner, list: BTreeMap::new() };
+        *self.write() = State::new(owner);
     }
 
     /// Takes in records: keeps those that the owner signed and that are newer than what is known.
@@ -114,24 +200,20 @@ impl Members {
     /// # Errors
     ///
     /// A [`Failure`] when a record is not the owner's; none is taken in then.
-    pub(crate) fn merge(&self, roster: Roster) -> Result<Vec<Listed>, Failure> {
-        let now = self.clock.now();
+    pub(crate) fn merge(&self, roster: Roster) -> Result<News, Failure> {
         let mut state = self.write();
-        if roster.members.len() > MAX_MEMBERS {
-            let text = format!("a roster of more than {MAX_MEMBERS} members is refused");
-            return Err(Failure::new(ErrorKind::Exhausted, "roster_too_large", text));
-        }
-        for listed in &roster.members {
-            verify_membership(&listed.membership, &state.owner, now).map_err(|error| {
-                let node = listed.membership.member.node_id.short();
-                let text = format!("the membership of node {node} does not hold: {error}");
-                Failure::new(ErrorKind::Denied, "bad_membership", text)
-            })?;
-        }
+        self.verify(&state, &roster)?;
+        let Roster { members, mut revocations } = roster;
+        // First what is void, so that nobody slips in for a moment.
+        revocations.retain(|it| state.revoke(it));
+        state.strike(&self.me);
         let mut changed = Vec::new();
         let mut room = MAX_MEMBERS.saturating_sub(state.list.len());
-        for listed in roster.members {
+        for listed in members {
             let id = listed.membership.member.node_id;
+            if id != self.me && state.is_void(&listed.membership) {
+                continue;
+            }
             match state.list.get_mut(&id) {
                 Some(known) => {
                     let newer = listed.membership.member.epoch > known.membership.member.epoch;
@@ -152,7 +234,60 @@ impl Members {
                 None => {}
             }
         }
-        Ok(changed)
+        state.strike(&self.me);
+        Ok(News { members: changed, revocations })
+    }
+
+    fn verify(&self, state: &State, roster: &Roster) -> Result<(), Failure> {
+        let Roster { members, revocations } = roster;
+        if members.len() > MAX_MEMBERS || revocations.len() > MAX_REVOCATIONS {
+            let text = format!(
+                "a roster of more than {MAX_MEMBERS} members or {MAX_REVOCATIONS} revocations is refused"
+            );
+            return Err(Failure::new(ErrorKind::Exhausted, "roster_too_large", text));
+        }
+        let now = self.clock.now();
+        for Listed { membership, .. } in members {
+            verify_membership(membership, &state.owner, now).map_err(|error| {
+                let node = membership.member.node_id.short();
+                let text = format!("the membership of node {node} does not hold: {error}");
+                Failure::new(ErrorKind::Denied, "bad_membership", text)
+            })?;
+        }
+        for revocation in revocations {
+            verify_revocation(revocation, &state.owner).map_err(|error| {
+                let text = format!("a revocation does not hold: {error}");
+                Failure::new(ErrorKind::Denied, "bad_revocation", text)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether the owner took a token's block back.
+    pub(crate) fn is_revoked(&self, token: &TokenId) -> bool {
+        self.read().revoked_tokens.contains_key(token)
+    }
+
+    /// Returns whether there is room for one more revocation.
+    pub(crate) fn can_revoke(&self) -> bool {
+        let state = self.read();
+        state.revoked_nodes.len() + state.revoked_tokens.len() < MAX_REVOCATIONS
+    }
+
+    /// Returns the epoch of a node's next membership: above every one that it had.
+    pub(crate) fn next_epoch(&self, node: &NodeId) -> u64 {
+        let state = self.read();
+        let had = state.list.get(node).map_or(0, |it| it.membership.member.epoch);
+        let void = state.revoked_nodes.get(node).map_or(0, |it| it.0);
+        had.max(void) + 1
+    }
+
+    /// Returns whether the swarm goes on without this node: it is a member no more, or the owner's
+    /// node says that it is none.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let state = self.read();
+        let owner = |it: &&Known| it.membership.member.roles.contains(&Role::Owner);
+        state.is_left(&self.me) || state.list.values().filter(owner).any(|it| it.refuses)
     }
 
     /// Notes what a member says of itself.
@@ -164,6 +299,14 @@ impl Members {
             known.last_seen = Some(now);
             known.rtt = rtt.or(known.rtt);
             known.reason = None;
+            known.refuses = false;
+        }
+    }
+
+    /// Notes that a member said that this node is none.
+    pub(crate) fn refused_by(&self, node: &NodeId) {
+        if let Some(known) = self.write().list.get_mut(node) {
+            known.refuses = true;
         }
     }
 
@@ -237,15 +380,23 @@ impl Members {
             .values()
             .map(|it| Listed { membership: it.membership.clone(), addresses: it.addresses.clone() })
             .collect();
-        Roster { members }
+        let nodes = state.revoked_nodes.values().map(|it| it.1);
+        let revocations = nodes.chain(state.revoked_tokens.values().copied()).collect();
+        Roster { members, revocations }
     }
 
-    /// Returns the hash of who belongs and under which epoch: equal rosters have equal hashes.
+    /// Returns the hash of who belongs, under which epoch, and of what was revoked: equal rosters have equal hashes.
     pub(crate) fn roster_hash(&self) -> ContentId {
         let state = self.read();
         let mut text = String::new();
         for (id, known) in &state.list {
             text.push_str(&format!("{id}:{}\n", known.membership.member.epoch));
+        }
+        for (id, (epoch, _)) in &state.revoked_nodes {
+            text.push_str(&format!("revoked {id}:{epoch}\n"));
+        }
+        for id in state.revoked_tokens.keys() {
+            text.push_str(&format!("revoked token {id}\n"));
         }
         ContentId::of(text.as_bytes())
     }
@@ -277,5 +428,117 @@ impl Admission for Members {
             }
             Protocol::Pair => self.pairing.load(Ordering::SeqCst),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sedge_trust::swarm::{Member, Version};
+    use sedge_trust::{Owner, SessionPublicKey};
+
+    use super::*;
+
+    const ME: NodeId = NodeId::from_bytes([1; 32]);
+    const OTHER: NodeId = NodeId::from_bytes([2; 32]);
+    const THIRD: NodeId = NodeId::from_bytes([3; 32]);
+
+    fn listed(owner: &Owner, node_id: NodeId, epoch: u64) -> Listed {
+        let membership = owner
+            .admit(Member {
+                version: Version::default(),
+                swarm_id: owner.swarm_id(),
+                node_id,
+                name: node_id.short(),
+                session_key: SessionPublicKey::from_bytes([8; 32]),
+                capabilities: Vec::new(),
+                joined_at: Timestamp::from_millis(1),
+                roles: vec![Role::Executor],
+                epoch,
+                expires_at: None,
+            })
+            .unwrap();
+        Listed { membership, addresses: Vec::new() }
+    }
+
+    fn revoked(owner: &Owner, node_id: NodeId, epoch: u64) -> Roster {
+        let revoked = Revoked::Node { node_id, epoch };
+        let revocation = owner.revoke(revoked, Timestamp::from_millis(2)).unwrap();
+        Roster { revocations: vec![revocation], ..Roster::default() }
+    }
+
+    fn joined(owner: &Owner, node_id: NodeId, epoch: u64) -> Roster {
+        Roster { members: vec![listed(owner, node_id, epoch)], ..Roster::default() }
+    }
+
+    fn three(owner: &Owner) -> Members {
+        let members =
+            Members::new(ME, owner.public_key(), Clock::manual(Timestamp::from_millis(5)));
+        for node in [ME, OTHER, THIRD] {
+            members.merge(joined(owner, node, 1)).unwrap();
+        }
+        members
+    }
+
+    fn admitted(members: &Members, node: NodeId) -> bool {
+        members.admits(node, Protocol::Mesh)
+    }
+
+    #[test]
+    fn the_revoked_stay_away_until_a_higher_epoch_in_whatever_order_it_is_heard() {
+        let owner = Owner::from_seed(&[1; 32]);
+        let members = three(&owner);
+        let before = members.roster_hash();
+        let news = members.merge(revoked(&owner, OTHER, 1)).unwrap();
+        assert_eq!((news.members.len(), news.revocations.len()), (0, 1));
+        assert!(!admitted(&members, OTHER) && admitted(&members, THIRD));
+        assert_ne!(members.roster_hash(), before, "the others are told");
+        assert!(members.merge(revoked(&owner, OTHER, 1)).unwrap().revocations.is_empty());
+
+        members.merge(joined(&owner, OTHER, 1)).unwrap();
+        assert!(!admitted(&members, OTHER), "an old record brings nobody back");
+        assert_eq!(members.next_epoch(&OTHER), 2);
+        members.merge(joined(&owner, OTHER, 2)).unwrap();
+        assert!(admitted(&members, OTHER));
+
+        let other = three(&owner);
+        other.merge(joined(&owner, OTHER, 2)).unwrap();
+        other.merge(revoked(&owner, OTHER, 1)).unwrap();
+        assert!(admitted(&other, OTHER));
+        assert_eq!(other.roster_hash(), members.roster_hash());
+    }
+
+    #[test]
+    fn nobody_but_the_owner_revokes() {
+        let (owner, stranger) = (Owner::from_seed(&[1; 32]), Owner::from_seed(&[2; 32]));
+        let members = three(&owner);
+        let mut forged = revoked(&stranger, OTHER, 1);
+        assert!(members.merge(forged.clone()).is_err());
+        forged.revocations[0].facts.swarm_id = owner.swarm_id();
+        assert!(members.merge(forged).is_err());
+        assert!(admitted(&members, OTHER));
+    }
+
+    #[test]
+    fn a_node_that_is_revoked_goes_on_alone() {
+        let owner = Owner::from_seed(&[1; 32]);
+        let members = three(&owner);
+        assert!(!members.is_cut_off());
+        members.merge(revoked(&owner, ME, 1)).unwrap();
+        assert!(members.is_cut_off());
+        assert!(members.others().is_empty() && members.get(&ME).is_some());
+        members.merge(joined(&owner, THIRD, 1)).unwrap();
+        assert!(members.others().is_empty());
+    }
+
+    #[test]
+    fn tokens_are_revoked_by_block() {
+        let owner = Owner::from_seed(&[1; 32]);
+        let members = three(&owner);
+        let token_id = owner.mint(&[]).unwrap().id().unwrap();
+        let revocation =
+            owner.revoke(Revoked::Token { token_id }, Timestamp::from_millis(2)).unwrap();
+        members.merge(Roster { revocations: vec![revocation], ..Roster::default() }).unwrap();
+        assert!(members.is_revoked(&token_id));
+        assert!(!members.is_revoked(&owner.mint(&[]).unwrap().id().unwrap()));
     }
 }

@@ -10,7 +10,8 @@ use futures_util::future::BoxFuture;
 use sedge_base::{ErrorKind, NodeId, Secret, TaskScope};
 use sedge_capability::Failure;
 use sedge_net::{
-    BindError, Conn, LanOptions, Pool, PoolOptions, Protocol, Quic, QuicOptions, Transport,
+    BindError, CloseReason, Conn, DialError, LanOptions, Pool, PoolOptions, Protocol, Quic,
+    QuicOptions, Transport,
 };
 use tracing::{info, warn};
 
@@ -177,6 +178,11 @@ impl Mesh {
         })?;
         let open = self.open(node).await?;
         open.pool.conn(&address, DIAL_WITHIN).await.map_err(|error| {
+            if refuses(&error) {
+                node.members.refused_by(&peer);
+                let text = format!("node {name} says that this node is no member any more");
+                return Failure::new(ErrorKind::Unavailable, "not_a_member", text);
+            }
             let kind = match error.kind() {
                 ErrorKind::NotFound => ErrorKind::Unavailable,
                 kind => kind,
@@ -189,9 +195,21 @@ impl Mesh {
         })
     }
 
+    /// Returns the connection to a member, if there is one.
+    pub(crate) fn live(&self, peer: &NodeId) -> Option<Conn> {
+        self.current()?.pool.live(*peer)
+    }
+
+    /// Closes every connection with somebody who is no member any more.
+    pub(crate) fn forget(&self, peer: &NodeId) {
+        if let Some(open) = self.current() {
+            open.pool.forget(*peer, CloseReason::NotAdmitted);
+        }
+    }
+
     /// Returns the round trip to a member that there is a connection with.
     pub(crate) fn rtt(&self, peer: &NodeId) -> Option<Duration> {
-        self.current()?.pool.live(*peer)?.rtt()
+        self.live(peer)?.rtt()
     }
 
     /// Returns where others can reach this node; empty while the mesh is closed.
@@ -207,6 +225,15 @@ impl Mesh {
             open.scope.stop();
             info!(target: "sedge::events::mesh_closed", "the mesh is closed");
         }
+    }
+}
+
+/// Returns whether a peer proved who it is and said that this node is no member.
+fn refuses(error: &DialError) -> bool {
+    match error {
+        DialError::Refused { reason, .. } => *reason == CloseReason::NotAdmitted,
+        DialError::Waiting { source, .. } => refuses(source),
+        _ => false,
     }
 }
 

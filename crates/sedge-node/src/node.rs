@@ -15,6 +15,7 @@ use sedge_trust::{Identity, Owner};
 use tracing::{info, warn};
 
 use crate::artifacts::Depot;
+use crate::access::{Access, Pass};
 use crate::config::Config;
 use crate::execute::Executor;
 use crate::home::{Home, Running};
@@ -24,7 +25,7 @@ use crate::mesh::Mesh;
 use crate::pair::Pairing;
 use crate::registry::Registry;
 use crate::view::{NodeView, Offer, Presence, Status};
-use crate::wire::{Advert, Roster};
+use crate::wire::Advert;
 
 /// How long background work may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,6 +44,7 @@ pub struct Node {
     pub(crate) store: Store,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) members: Arc<Members>,
+    pub(crate) access: Access,
     pub(crate) registry: Arc<Registry>,
     pub(crate) executor: Executor,
     pub(crate) functions: Arc<Runtime>,
@@ -87,6 +89,20 @@ impl Node {
     /// Returns the functions' side of the node.
     pub fn functions(&self) -> &Runtime {
         &self.functions
+    }
+
+    /// Lets a token in, for a door that was shown it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unauthenticated`] when it is no token of this swarm's owner, was taken back, or
+    /// has ended.
+    pub fn open_token(&self, text: &str) -> Result<Arc<Pass>, Failure> {
+        self.access.open(text)
+    }
+
+    pub(crate) const fn access(&self) -> &Access {
+        &self.access
     }
 
     pub(crate) const fn scope(&self) -> &TaskScope {
@@ -159,14 +175,6 @@ impl Node {
         self.members.heard(from, advert, rtt);
     }
 
-    /// Takes in what another member knows of the swarm, and stores what was new.
-    pub(crate) async fn take_roster(&self, theirs: Roster) -> Result<(), Failure> {
-        for listed in self.members.merge(theirs)? {
-            self.store_member(&listed).await?;
-        }
-        Ok(())
-    }
-
     /// Returns the state of the node itself.
     pub async fn status(&self) -> Status {
         self.measure();
@@ -177,6 +185,7 @@ impl Node {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             swarm: self.members.swarm(),
+            swarm_key: self.members.owner(),
             owner: self.is_owner(),
             home: self.home.path().display().to_string(),
             started: self.started,

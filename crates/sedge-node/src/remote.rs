@@ -11,6 +11,7 @@ use sedge_ledger::{Expected, Ledger};
 use sedge_net::{Conn, FrameReader, FrameWriter};
 use sedge_trust::receipt::Status;
 
+use crate::access::Pass;
 use crate::execute::OutputHash;
 use crate::wire::{self, Reader, Request, RunFrame, RunHead, WireError, Writer};
 
@@ -24,6 +25,8 @@ pub(crate) struct Remote {
     pub(crate) descriptor: Arc<Descriptor>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) scope: TaskScope,
+    /// What the task was asked for with, if not with the node's key; the executing node checks it.
+    pub(crate) pass: Option<Arc<Pass>>,
 }
 
 impl fmt::Debug for Remote {
@@ -64,6 +67,7 @@ impl Capability for Remote {
             deadline: task.deadline,
             priority: task.priority,
             length: task.input.len() as u64,
+            token: self.pass.as_ref().map(|it| it.text().to_owned()),
         });
         wire::send_request(&mut writer, &head).await.map_err(|it| lost(&it))?;
         wire::send_body(&mut writer, &task.input).await.map_err(|it| lost(&it))?;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sedge_base::NodeId;
+use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::{Event, Failure, Outcome, Task};
-use sedge_net::{Conn, FrameReader, FrameWriter, Protocol};
+use sedge_net::{Admission, Conn, FrameReader, FrameWriter, Protocol};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
@@ -60,6 +60,11 @@ async fn answer(
     stopped: impl Future<Output = ()>,
 ) -> Result<(), WireError> {
     let request = within(wire::read_request(reader)).await?;
+    // A member may be revoked while its connection stands.
+    if !node.members().admits(peer, Protocol::Mesh) {
+        let failure = Failure::new(ErrorKind::Denied, "not_a_member", "you are no member any more");
+        return wire::send_refusal(writer, &failure).await;
+    }
     match request {
         Request::Advert(theirs) => {
             node.hear(peer, *theirs);
@@ -100,10 +105,10 @@ async fn run(
     (reader, writer): Both<'_>,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), WireError> {
-    let RunHead { task, capability, media, budgets, deadline, priority, length } = head;
+    let RunHead { task, capability, media, budgets, deadline, priority, length, token } = head;
     let input = within(wire::read_body(reader, length)).await?;
     let task = Task { id: task, capability, input, media, budgets, deadline, priority, requester };
-    let outcome = match node.executor().run(task).await {
+    let outcome = match execute(node, task, token).await {
         Ok(outcome) => outcome,
         Err(failure) => return wire::send_refusal(writer, &failure).await,
     };
@@ -120,6 +125,17 @@ async fn run(
         }
     }
     Ok(())
+}
+
+/// Runs a task here, if the token that it came with allows it.
+async fn execute(node: &Arc<Node>, task: Task, token: Option<String>) -> Result<Outcome, Failure> {
+    if let Some(token) = token {
+        let access = node.access();
+        let pass = access.open(&token)?;
+        access.check(&pass, &task, node.id()).await?;
+        access.count(&pass).await?;
+    }
+    node.executor().run(task).await
 }
 
 /// Returns whether the end carried a receipt that the requester will send back.
@@ -139,7 +155,7 @@ async fn send_outcome(writer: &mut Writer, mut outcome: Outcome) -> Result<bool,
 async fn within<T>(work: impl Future<Output = Result<T, WireError>>) -> Result<T, WireError> {
     tokio::time::timeout(REQUEST_WITHIN, work).await.map_err(|_| {
         WireError::Refused(Failure::new(
-            sedge_base::ErrorKind::Timeout,
+            ErrorKind::Timeout,
             "too_slow",
             format!("the request did not arrive within {REQUEST_WITHIN:?}"),
         ))

@@ -12,9 +12,10 @@ use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
 use sedge_store::Store;
 use sedge_trust::swarm::{Member, Role, Version};
-use sedge_trust::{Identity, KeyFileError, Owner};
+use sedge_trust::{Identity, KeyFileError, Owner, Revocation};
 
 use crate::artifacts::Depot;
+use crate::access::Access;
 use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
 use crate::execute::Executor;
@@ -146,6 +147,8 @@ impl Node {
             Executor::new(Arc::clone(&registry), Arc::clone(&ledger), clock.clone(), scope.clone());
         let listen = options.listen.unwrap_or(config.node.listen);
         let mesh = Mesh::new(listen, options.listen.is_some(), config.node.lan_discovery);
+        let members = Arc::new(found.members);
+        let access = Access::new(Arc::clone(&members), store.clone(), clock.clone());
         let node = Arc::new(Self {
             home,
             name: found.name,
@@ -157,7 +160,8 @@ impl Node {
             depot: Depot::new(store.clone()),
             store,
             ledger,
-            members: Arc::new(found.members),
+            members,
+            access,
             registry,
             executor,
             functions: Arc::new(functions),
@@ -254,7 +258,7 @@ async fn find_swarm(
         };
         let membership = owner.admit(member).map_err(internal)?;
         let listed = Listed { membership, addresses: Vec::new() };
-        members.merge(Roster { members: vec![listed.clone()] })?;
+        members.merge(Roster { members: vec![listed.clone()], ..Roster::default() })?;
         put_member(store, &listed).await?;
         let text = owner.public_key().to_string();
         store.settings().set(SWARM_SETTING, &text).await.map_err(internal)?;
@@ -269,7 +273,12 @@ async fn find_swarm(
     }
     // Records of a swarm that this node has left stay in the store and are not taken in.
     listed.retain(|it: &Listed| it.membership.member.swarm_id == members.swarm());
-    members.merge(Roster { members: listed })?;
+    let mut revocations = Vec::new();
+    for json in store.revocations().list().await.map_err(internal)? {
+        revocations.push(serde_json::from_str(&json).map_err(internal)?);
+    }
+    revocations.retain(|it: &Revocation| it.facts.swarm_id == members.swarm());
+    members.merge(Roster { members: listed, revocations })?;
     let stored = members.name_of(&me);
     if let Some(name) = name.as_ref().filter(|it| **it != stored) {
         tracing::warn!(

@@ -1,6 +1,7 @@
 //! What doors see of a node: plain records, ready to be written as JSON.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
@@ -8,6 +9,8 @@ use sedge_capability::{Budgets, Descriptor, Failure, Kind, Media, Name, Outcome}
 use sedge_ledger::Witnessed;
 use sedge_trust::receipt::Checkpoint;
 use serde::{Deserialize, Serialize};
+
+use crate::access::Pass;
 
 /// What a door asks a node to run.
 #[derive(Debug, Clone)]
@@ -24,6 +27,8 @@ pub struct Ask {
     pub budgets: Budgets,
     /// The one node to run it on, by name, id or the beginning of an id; `None` lets routing pick.
     pub on: Option<String>,
+    /// The token that it is asked for with; `None` when it is asked for with the node's key.
+    pub pass: Option<Arc<Pass>>,
 }
 
 /// A task that runs: where, why there, and what it yields.
@@ -113,6 +118,8 @@ pub struct Status {
     pub version: String,
     /// The swarm it belongs to.
     pub swarm: sedge_base::SwarmId,
+    /// The public key of the swarm's owner: what tokens are checked against.
+    pub swarm_key: NodeId,
     /// Whether this node owns the swarm.
     pub owner: bool,
     /// Where its folder is.
@@ -309,4 +316,17 @@ pub struct WayFailed {
     pub reason: String,
     /// What to do about it.
     pub next_step: String,
+}
+
+/// What was taken back, and who knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedView {
+    /// The node's id, or the token's.
+    pub subject: String,
+    /// The node's name, when it is a node.
+    pub name: Option<String>,
+    /// Names of the members that know it now, besides the one that was asked.
+    pub told: Vec<String>,
+    /// Names of those that could not be reached: any member tells them when they connect.
+    pub not_yet: Vec<String>,
 }

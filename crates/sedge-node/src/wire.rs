@@ -21,7 +21,7 @@ use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
 use sedge_net::artifact::{ASK, Ask};
 use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, SendStream};
 use sedge_trust::receipt::Checkpoint;
-use sedge_trust::{Membership, Receipt, TreeHash};
+use sedge_trust::{Membership, Receipt, Revocation, TreeHash};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -105,10 +105,13 @@ pub(crate) struct Offered {
     pub(crate) tokens_per_second: Option<f64>,
 }
 
-/// Members of the swarm, each record signed by the owner, and where each was last reached.
+/// Members of the swarm and where each was last reached, and what the owner took back; each record is
+/// signed by the owner.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Roster {
     pub(crate) members: Vec<Listed>,
+    #[serde(default)]
+    pub(crate) revocations: Vec<Revocation>,
 }
 
 /// One member and a hint where it may be found; the hint is not signed and proves nothing.
@@ -128,6 +131,9 @@ pub(crate) struct RunHead {
     pub(crate) deadline: Timestamp,
     pub(crate) priority: u8,
     pub(crate) length: u64,
+    /// The token that the task was asked for with; `None` when it was asked for with the node's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<String>,
 }
 
 /// A component without its bytes.

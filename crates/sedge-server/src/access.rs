@@ -1,4 +1,9 @@
-//! Who may come in: this machine's own programs, with the node's key.
+//! Who may come in: this machine's own programs, with the node's key or with a token.
+//!
+//! The key opens everything; a token opens the routes that a door lists for tokens, and there only
+//! what it allows.
+
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
@@ -6,8 +11,12 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use sedge_base::ErrorKind;
+use sedge_capability::Failure;
+use sedge_node::Pass;
+use sedge_trust::token::TOKEN_PREFIX;
 use subtle::ConstantTimeEq;
 
+use crate::asker::Caller;
 use crate::refusal::Refusal;
 use crate::routes::Door;
 use crate::server::Shared;
@@ -17,26 +26,41 @@ use crate::server::Shared;
 pub(crate) enum Access {
     /// Everybody on this machine may come in.
     Open,
-    /// `Authorization: Bearer` with the node's key is needed.
-    Key,
+    /// `Authorization: Bearer` with the node's key, or with a token, is needed.
+    Bearer,
 }
 
 /// Lets a request through to its door, or refuses it in the door's own shape.
 pub(crate) async fn check(
     door: &Door,
     State(shared): State<Shared>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if let Err(refusal) = local(request.headers(), request.uri()) {
         return (door.refuse)(refusal);
     }
-    if door.access == Access::Key
-        && let Err(refusal) = key(request.headers(), shared.node.api_key().reveal())
-    {
-        return (door.refuse)(refusal);
+    if door.access == Access::Bearer {
+        let open = |token: &str| shared.node.open_token(token);
+        match caller(request.headers(), shared.node.api_key().reveal(), open) {
+            Ok(caller) => request.extensions_mut().insert(caller),
+            Err(refusal) => return (door.refuse)(refusal),
+        };
     }
     next.run(request).await
+}
+
+/// Lets nobody through but who has the node's key.
+pub(crate) async fn key_only(door: &Door, request: Request, next: Next) -> Response {
+    match request.extensions().get() {
+        Some(Caller::Key) => next.run(request).await,
+        Some(Caller::Token(_)) | None if door.access == Access::Bearer => {
+            let text = "a token may run tasks and list what there is; this needs the node's key";
+            let failure = Failure::new(ErrorKind::Denied, "needs_key", text);
+            (door.refuse)(failure.into())
+        }
+        Some(Caller::Token(_)) | None => next.run(request).await,
+    }
 }
 
 /// Refuses what a browser was tricked into sending: a foreign name that resolves to loopback
@@ -79,23 +103,34 @@ fn is_loopback(host: &str) -> bool {
     name == "127.0.0.1" || name == "[::1]" || name.eq_ignore_ascii_case("localhost")
 }
 
-/// Refuses a request that does not carry the node's key.
-fn key(headers: &HeaderMap, expected: &str) -> Result<(), Refusal> {
+/// Finds out who asks, by the key or the token that the request carries.
+fn caller(
+    headers: &HeaderMap,
+    key: &str,
+    open: impl FnOnce(&str) -> Result<Arc<Pass>, Failure>,
+) -> Result<Caller, Refusal> {
     let header = headers.get(AUTHORIZATION).map(|it| it.as_bytes());
     let given = header.and_then(|it| match it.split_at_checked(7) {
-        Some((scheme, key)) if scheme.eq_ignore_ascii_case(b"bearer ") => Some(key.trim_ascii()),
+        Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
+            Some(given.trim_ascii())
+        }
         _ => None,
     });
     let refused = |code, message| {
         Err(Refusal::new(StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated, code, message))
     };
-    match given {
-        None => refused(
+    let Some(given) = given else {
+        return refused(
             "missing_api_key",
-            "no API key: send `Authorization: Bearer` with this node's key",
-        ),
-        Some(given) if bool::from(given.ct_eq(expected.as_bytes())) => Ok(()),
-        Some(_) => refused("invalid_api_key", "this is not this node's API key"),
+            "no API key: send `Authorization: Bearer` with this node's key or a token",
+        );
+    };
+    if bool::from(given.ct_eq(key.as_bytes())) {
+        return Ok(Caller::Key);
+    }
+    match str::from_utf8(given) {
+        Ok(text) if text.starts_with(TOKEN_PREFIX) => Ok(Caller::Token(open(text)?)),
+        _ => refused("invalid_api_key", "this is not this node's API key"),
     }
 }
 
@@ -126,7 +161,9 @@ mod tests {
     fn check_key(header: &str, expected: Result<(), &str>) {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, header.parse().unwrap());
-        let got = key(&headers, "secret");
+        let open = |_: &str| Err(Failure::new(ErrorKind::Unauthenticated, "bad_token", "no"));
+        let got = caller(&headers, "secret", open);
+        let got = got.map(|it| assert!(matches!(it, Caller::Key)));
         assert_eq!(got.as_ref().map_err(|it| &*it.failure.code).copied(), expected);
     }
 
@@ -139,5 +176,6 @@ mod tests {
         check_key("Bearer ", Err("invalid_api_key"));
         check_key("Basic secret", Err("missing_api_key"));
         check_key("", Err("missing_api_key"));
+        check_key("Bearer sedge-token.AAAA", Err("bad_token"));
     }
 }

@@ -13,6 +13,7 @@ use crate::{rest, server::Shared};
 pub(crate) const DOOR: Door = Door {
     prefix: "/health",
     routes: || Router::new().route("/", get(health)),
+    token_routes: Router::new,
     refuse: rest::refuse,
     access: Access::Open,
 };

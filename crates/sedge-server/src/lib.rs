@@ -19,6 +19,7 @@
 //! ```
 
 mod access;
+mod asker;
 mod health;
 mod openai;
 mod refusal;

@@ -22,10 +22,15 @@ use crate::server::Shared;
 const BODY_LIMIT: usize = 8 << 20;
 
 /// `/v1`: the base URL of OpenAI clients.
-pub(crate) const DOOR: Door =
-    Door { prefix: "/v1", routes, refuse: error::refuse, access: Access::Key };
+pub(crate) const DOOR: Door = Door {
+    prefix: "/v1",
+    routes: Router::new,
+    token_routes,
+    refuse: error::refuse,
+    access: Access::Bearer,
+};
 
-fn routes() -> Router<Shared> {
+fn token_routes() -> Router<Shared> {
     Router::new()
         .route("/models", get(models::list))
         .route("/models/{*id}", get(models::show))

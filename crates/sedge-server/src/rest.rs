@@ -20,7 +20,6 @@ use axum::routing::{delete, get, post, put};
 use sedge_node::Answer;
 
 use crate::access::Access;
-use crate::refusal::Refusal;
 use crate::routes::Door;
 use crate::server::Shared;
 
@@ -41,17 +40,14 @@ const INPUT_LIMIT: usize = 16 << 20;
 /// The largest component, in bytes.
 const COMPONENT_LIMIT: usize = 64 << 20;
 
-/// The header that names the one node to run on.
-const ON: HeaderName = HeaderName::from_static("x-sedge-on");
-
 /// `/api/v1`: what the program speaks.
-pub(crate) const DOOR: Door = Door { prefix: "/api/v1", routes, refuse, access: Access::Key };
+pub(crate) const DOOR: Door =
+    Door { prefix: "/api/v1", routes, token_routes, refuse, access: Access::Bearer };
 
 fn routes() -> Router<Shared> {
     let put_function = put(functions::deploy)
         .layer(DefaultBodyLimit::max(COMPONENT_LIMIT))
         .delete(functions::undeploy);
-    let call = post(functions::call).layer(DefaultBodyLimit::max(INPUT_LIMIT));
     Router::new()
         .route("/artifacts", get(artifacts::list).post(artifacts::put))
         .route("/artifacts/{id}", delete(artifacts::remove))
@@ -62,13 +58,12 @@ fn routes() -> Router<Shared> {
         .route("/pointers", post(artifacts::follow))
         .route("/pointers/check", post(artifacts::fits))
         .route("/functions/{name}", put_function)
-        .route("/functions/{name}/call", call)
         .route("/status", get(node::status))
         .route("/metrics", get(node::metrics))
         .route("/stop", post(node::stop))
         .route("/nodes", get(mesh::nodes))
-        .route("/capabilities", get(mesh::capabilities))
-        .route("/models", get(mesh::models))
+        .route("/nodes/{node}/revoke", post(mesh::revoke))
+        .route("/tokens/{id}/revoke", post(mesh::revoke_token))
         .route("/invites", post(pairing::invite).get(pairing::invite_state))
         .route("/join", post(pairing::join))
         .route("/decisions/{task}", get(decisions::show))
@@ -83,15 +78,13 @@ fn routes() -> Router<Shared> {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
 }
 
-/// Returns the node that a request's header pins its task to.
-pub(crate) fn asked_node(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    match headers.get(ON).map(HeaderValue::to_str) {
-        None => Ok(None),
-        Some(Ok(node)) => Ok(Some(node.to_owned())),
-        Some(Err(_)) => {
-            Err(Refusal::param("x-sedge-on", "invalid_node", "`x-sedge-on` is a node's name or id"))
-        }
-    }
+/// What a token opens: running tasks, and the lists of what it may run.
+fn token_routes() -> Router<Shared> {
+    Router::new()
+        .route("/functions/{name}/call", post(functions::call))
+        .layer(DefaultBodyLimit::max(INPUT_LIMIT))
+        .route("/capabilities", get(mesh::capabilities))
+        .route("/models", get(mesh::models))
 }
 
 /// Returns the headers that say who answers.

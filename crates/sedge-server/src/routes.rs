@@ -13,11 +13,14 @@ use crate::{health, openai, rest, wasi_http};
 pub(crate) struct Door {
     /// The beginning of its paths.
     pub(crate) prefix: &'static str,
-    /// What it serves below the prefix.
+    /// What it serves below the prefix to those who have the node's key, or to everybody if the
+    /// door is open.
     pub(crate) routes: fn() -> Router<Shared>,
+    /// What it serves to those who have a token, too.
+    pub(crate) token_routes: fn() -> Router<Shared>,
     /// How a refusal looks in its wire shape.
     pub(crate) refuse: fn(Refusal) -> Response,
-    /// Whether it asks for the key.
+    /// Whether it asks who comes.
     pub(crate) access: Access,
 }
 
@@ -25,8 +28,13 @@ pub(crate) struct Door {
 const DOORS: [&Door; 4] = [&health::DOOR, &openai::DOOR, &rest::DOOR, &wasi_http::DOOR];
 
 /// Where nothing is: an unknown path, refused as the REST door refuses.
-const NOWHERE: Door =
-    Door { prefix: "", routes: Router::new, refuse: rest::refuse, access: Access::Key };
+const NOWHERE: Door = Door {
+    prefix: "",
+    routes: Router::new,
+    token_routes: Router::new,
+    refuse: rest::refuse,
+    access: Access::Bearer,
+};
 
 /// Returns the service behind the listener.
 pub(crate) fn app(shared: &Shared) -> Router {
@@ -41,7 +49,10 @@ pub(crate) fn app(shared: &Shared) -> Router {
 fn guarded(door: &'static Door, shared: &Shared) -> Router<Shared> {
     let refuse = door.refuse;
     let check = move |node, request, next| access::check(door, node, request, next);
+    let key_only = move |request, next| access::key_only(door, request, next);
     (door.routes)()
+        .layer(axum::middleware::from_fn(key_only))
+        .merge((door.token_routes)())
         .fallback(async move || refuse(Refusal::of_status(StatusCode::NOT_FOUND)))
         .method_not_allowed_fallback(async move || {
             refuse(Refusal::of_status(StatusCode::METHOD_NOT_ALLOWED))

@@ -1,7 +1,7 @@
 //! The door to functions that handle HTTP themselves (`wasi:http`), wherever they are deployed.
 //!
 //! `/fn/{name}/…` hands the request on as one task, its path without the door's own beginning, and
-//! answers with what the function says. The node's key stays here, and so does what belongs to one
+//! answers with what the function says. The node's key or the token stays here, and so does what belongs to one
 //! connection only; a function cannot set the `x-sedge-…` fields that say who answered.
 
 use axum::Router;
@@ -19,7 +19,8 @@ use sedge_node::Ask;
 use serde::Deserialize;
 
 use crate::access::Access;
-use crate::rest::{self, Error, asked_node, capability_name, origin_headers, receipt_id};
+use crate::asker::Asker;
+use crate::rest::{self, Error, capability_name, origin_headers, receipt_id};
 use crate::routes::Door;
 use crate::server::Shared;
 
@@ -30,10 +31,15 @@ const BODY_LIMIT: usize = 16 << 20;
 const OURS: &str = "x-sedge-";
 
 /// `/fn`: functions that handle HTTP.
-pub(crate) const DOOR: Door =
-    Door { prefix: "/fn", routes, refuse: rest::refuse, access: Access::Key };
+pub(crate) const DOOR: Door = Door {
+    prefix: "/fn",
+    routes: Router::new,
+    token_routes,
+    refuse: rest::refuse,
+    access: Access::Bearer,
+};
 
-fn routes() -> Router<Shared> {
+fn token_routes() -> Router<Shared> {
     Router::new()
         .route("/{name}", any(hand_on))
         .route("/{name}/", any(hand_on))
@@ -51,10 +57,10 @@ struct Named {
 async fn hand_on(
     State(shared): State<Shared>,
     Path(Named { name }): Path<Named>,
+    asker: Asker,
     request: Request,
 ) -> Result<Response, Error> {
     let (mut parts, body) = request.into_parts();
-    let on = asked_node(&parts.headers)?;
     let body: Result<Bytes, BytesRejection> =
         Bytes::from_request(Request::from_parts(parts.clone(), body), &shared).await;
     parts.uri = below(&parts.uri)?;
@@ -67,7 +73,8 @@ async fn hand_on(
         input: message,
         media: Media::Http,
         budgets: Budgets::default(),
-        on,
+        on: asker.on()?,
+        pass: asker.pass(),
     };
     let answer = shared.node.run(ask).await?;
     let mut told = origin_headers(&answer);

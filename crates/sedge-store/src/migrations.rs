@@ -11,6 +11,7 @@ const STEPS: &[&str] =
         include_str!("migrations/0001_areas.sql"),
         include_str!("migrations/0002_proofs.sql"),
         include_str!("migrations/0003_artifacts.sql"),
+        include_str!("migrations/0004_tokens.sql"),
     ];
 
 /// The schema that this program writes.

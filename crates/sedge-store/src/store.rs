@@ -11,6 +11,7 @@ use crate::artifacts::{self, Artifacts, Rack, TidyError};
 use crate::audit::Audit;
 use crate::blobs::{Blobs, Shelf};
 use crate::checkpoints::Checkpoints;
+use crate::calls::Calls;
 use crate::decisions::Decisions;
 use crate::deployments::Deployments;
 use crate::events::{self, Metrics};
@@ -20,6 +21,7 @@ use crate::members::Members;
 use crate::open::{self, OpenError};
 use crate::reader::Readers;
 use crate::receipts::Receipts;
+use crate::revocations::Revocations;
 use crate::settings::Settings;
 use crate::writer::{self, Message};
 
@@ -128,6 +130,16 @@ impl Store {
     /// Returns the members of the swarm.
     pub const fn members(&self) -> Members<'_> {
         Members(self)
+    }
+
+    /// Returns what the owner of the swarm took back.
+    pub const fn revocations(&self) -> Revocations<'_> {
+        Revocations(self)
+    }
+
+    /// Returns the counts of calls by token.
+    pub const fn calls(&self) -> Calls<'_> {
+        Calls(self)
     }
 
     /// Returns the audit, which is only ever added to.

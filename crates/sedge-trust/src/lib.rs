@@ -1,4 +1,4 @@
-//! Who is this, what may they do, who signed that: keys, registrations, envelopes, receipts.
+//! Who is this, what may they do, who signed that: keys, registrations, envelopes, tokens, receipts.
 //!
 //! Invariants: a key is never taken from the message that it is to verify; whatever is not
 //! authenticated changes no state; every signature covers every field; secret keys are wiped on
@@ -25,10 +25,12 @@ pub mod pairing;
 mod random;
 pub mod receipt;
 pub mod registration;
+pub mod revocation;
 pub mod seed;
 pub mod session;
 mod signature;
 pub mod swarm;
+pub mod token;
 
 pub use cipher::{OpenFailed, SealError, Sealed};
 pub use envelope::Envelope;
@@ -37,5 +39,7 @@ pub use keyfile::KeyFileError;
 pub use random::{RandomError, random_bytes};
 pub use receipt::{Export, Receipt, Rung, Status};
 pub use registration::{Registration, Registry};
+pub use revocation::{Revocation, Revoked, verify_revocation};
 pub use signature::{BadSignature, HexError, Nonce, SessionPublicKey, Signature, TreeHash, verify};
 pub use swarm::{Membership, Owner, verify_membership};
+pub use token::{Token, TokenId, VerifiedToken};

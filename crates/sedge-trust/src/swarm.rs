@@ -83,6 +83,15 @@ impl Owner {
         NodeId::from_bytes(self.0.verifying_key().to_bytes())
     }
 
+    /// Returns the Ed25519 seed, for the signatures that another library makes.
+    pub(crate) fn seed(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    pub(crate) fn sign(&self, text: &[u8]) -> Signature {
+        Signature::from_bytes(self.0.sign(text).to_bytes())
+    }
+
     /// Returns the swarm's id: the first 8 bytes of the SHA-256 of the public key.
     pub fn swarm_id(&self) -> SwarmId {
         SwarmId::of_key(self.public_key().as_bytes())
@@ -99,8 +108,7 @@ impl Owner {
         }
         member.check()?;
         let text = canonical::jcs(&member)?;
-        let signature = Signature::from_bytes(self.0.sign(&text).to_bytes());
-        Ok(Membership { member, owner_signature: signature })
+        Ok(Membership { member, owner_signature: self.sign(&text) })
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sedge_base::{ErrorKind, Secret};
-use sedge_node::{Fetched, Home, Progress};
+use sedge_node::{Fetched, Home, Progress, Running};
 use sedge_server::{ErrorBody, FetchLine};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,11 +45,16 @@ pub(crate) struct Raw {
 impl Api {
     /// Finds the node that runs in a home.
     pub(crate) fn of_home(home: &Path) -> Result<Self, Failed> {
-        let running = Home::running(home)
-            .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?
-            .ok_or_else(|| no_node(home))?;
+        // Without a node there is no talk of a key.
+        running(home)?;
         let key = Home::read_api_key(home)
             .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?;
+        Self::with_key(home, key)
+    }
+
+    /// Finds the node that runs in a home, to talk to it with another key than its own.
+    pub(crate) fn with_key(home: &Path, key: Secret<String>) -> Result<Self, Failed> {
+        let running = running(home)?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -247,6 +252,13 @@ impl Api {
 fn json(value: &impl Serialize) -> Result<Vec<u8>, Failed> {
     serde_json::to_vec(value)
         .map_err(|err| Failed::new(ErrorKind::Internal, format!("unwritable request: {err}")))
+}
+
+/// Returns how to reach the node that runs in a home.
+fn running(home: &Path) -> Result<Running, Failed> {
+    Home::running(home)
+        .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?
+        .ok_or_else(|| no_node(home))
 }
 
 /// Says that there is nobody to talk to.

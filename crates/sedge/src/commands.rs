@@ -33,6 +33,8 @@ commands! {
     status::Status,
     invite::Invite,
     join::Join,
+    revoke::Revoke,
+    token::Token,
     nodes::Nodes,
     capabilities::Capabilities,
     models::Models,

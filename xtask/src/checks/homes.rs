@@ -24,6 +24,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokenizers", &["sedge-lm"]),
     ("minijinja", &["sedge-lm"]),
     ("memmap2", &["sedge-lm"]),
+    ("biscuit", &["sedge-trust"]),
     ("ed25519-dalek", &["sedge-trust"]),
     ("x25519-dalek", &["sedge-trust"]),
     ("aes-gcm", &["sedge-trust"]),

@@ -167,7 +167,7 @@ pub(super) async fn admit(node: &Arc<Node>, conn: &Conn, code: &Code) -> Result<
     })?;
     let taken = node.members.all().into_iter().any(|(id, it)| id != peer && it.name() == name);
     let name = if taken { format!("{name}-{}", &peer.short()[..4]) } else { name };
-    let epoch = node.members.get(&peer).map_or(1, |it| it.membership.member.epoch + 1);
+    let epoch = node.members.next_epoch(&peer);
     let member = Member {
         version: Version::default(),
         swarm_id: node.members.swarm(),
@@ -188,7 +188,7 @@ pub(super) async fn admit(node: &Arc<Node>, conn: &Conn, code: &Code) -> Result<
     let listed = Listed { membership, addresses: hello.addresses };
     // On disk first: whoever is told to be a member is one after a crash, too.
     node.store_member(&listed).await?;
-    node.members.merge(Roster { members: vec![listed] })?;
+    node.members.merge(Roster { members: vec![listed], ..Roster::default() })?;
     let mut roster = node.members.roster();
     let me = node.id();
     for mine in roster.members.iter_mut().filter(|it| it.membership.member.node_id == me) {

@@ -63,7 +63,7 @@ impl Node {
     ) -> Result<Joined, JoinFailed> {
         let began = Instant::now();
         let code = Code::parse(code).map_err(|it| Failure::new(it.kind(), "bad_code", it))?;
-        if !self.members.others().is_empty() {
+        if !self.members.others().is_empty() && !self.members.is_cut_off() {
             let text = "this node is a member of a swarm with others already; \
                         a new home (`--home DIR`) can join another";
             return Err(Failure::new(ErrorKind::Conflict, "already_member", text).into());
@@ -125,6 +125,7 @@ impl Node {
             let text = "the inviter sent no membership of this node that holds";
             return Err(Failure::new(ErrorKind::Corrupt, "bad_membership", text));
         }
+        self.store_revocations(&roster.revocations).await?;
         for listed in &roster.members {
             self.store_member(listed).await?;
         }

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use sedge_base::{Clock, ErrorKind};
 use sedge_capability::{Budgets, End, Failure, Kind, Media, Name};
@@ -15,8 +14,9 @@ use serde_json::{Value, json};
 use super::error::Error;
 use super::request::ChatRequest;
 use super::stream;
+use crate::asker::Asker;
 use crate::refusal::Refusal;
-use crate::rest::{asked_node, origin_headers, receipt_id};
+use crate::rest::{origin_headers, receipt_id};
 use crate::server::Shared;
 
 /// What every piece of one answer repeats.
@@ -33,7 +33,7 @@ pub(super) struct Head {
 /// Answers a conversation, whole or as a stream.
 pub(super) async fn complete(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    asker: Asker,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Error> {
     let request = ChatRequest::read(&body?)?;
@@ -41,7 +41,7 @@ pub(super) async fn complete(
     let streams = request.stream.unwrap_or(false);
     let include_usage = request.include_usage();
     let input = request.input()?;
-    let answer = run(&shared, Kind::Chat, &model, &input, asked_node(&headers)?).await?;
+    let answer = run(&shared, Kind::Chat, &model, &input, &asker).await?;
     let head = Head::new(&model, &answer);
     let origin = origin_headers(&answer);
     if streams {
@@ -80,7 +80,7 @@ pub(super) async fn run(
     kind: Kind,
     model: &Name,
     input: &impl Serialize,
-    on: Option<String>,
+    asker: &Asker,
 ) -> Result<Answer, Error> {
     let input = serde_json::to_vec(input)
         .map_err(|err| Refusal::from(Failure::new(ErrorKind::Internal, "unwritable_input", err)))?;
@@ -90,7 +90,8 @@ pub(super) async fn run(
         input: input.into(),
         media: Media::Plain,
         budgets: Budgets::default(),
-        on,
+        on: asker.on()?,
+        pass: asker.pass(),
     };
     shared.node.run(ask).await.map_err(|it| Error::of_model(model.as_str(), it))
 }

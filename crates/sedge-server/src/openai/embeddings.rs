@@ -4,7 +4,6 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,8 +16,9 @@ use serde_json::{Value, json};
 use super::chat;
 use super::error::Error;
 use super::request::{model_name, unreadable};
+use crate::asker::Asker;
 use crate::refusal::Refusal;
-use crate::rest::{asked_node, origin_headers};
+use crate::rest::origin_headers;
 use crate::server::Shared;
 
 /// The most texts in one request, as OpenAI has it.
@@ -44,15 +44,14 @@ enum Encoding {
 /// Turns texts into vectors.
 pub(super) async fn embed(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    asker: Asker,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Error> {
     let request: EmbedRequest = serde_json::from_slice(&body?).map_err(|err| unreadable(&err))?;
     let model = model_name(request.model.as_deref())?;
     let encoding = encoding(request.encoding_format.as_deref())?;
     let input = EmbedInput { texts: texts(request.input)? };
-    let on = asked_node(&headers)?;
-    let answer = chat::run(&shared, Kind::Embedding, &model, &input, on).await?;
+    let answer = chat::run(&shared, Kind::Embedding, &model, &input, &asker).await?;
     let origin = origin_headers(&answer);
     let (output, end) = answer.outcome.collect().await;
     if let Some(failure) = end.failure {

@@ -10,6 +10,7 @@ use sedge_node::Offer;
 use serde::Serialize;
 
 use super::error::Error;
+use crate::asker::Caller;
 use crate::server::Shared;
 
 /// One model, as clients list it.
@@ -29,17 +30,18 @@ pub(super) struct List<T> {
 }
 
 /// `GET /v1/models`: every model of every node, each once.
-pub(super) async fn list(State(shared): State<Shared>) -> Json<List<Model>> {
-    let data = models(&shared).await.into_values().collect();
+pub(super) async fn list(State(shared): State<Shared>, caller: Caller) -> Json<List<Model>> {
+    let data = models(&shared, &caller).await.into_values().collect();
     Json(List { object: "list", data })
 }
 
 /// `GET /v1/models/{id}`.
 pub(super) async fn show(
     State(shared): State<Shared>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Model>, Error> {
-    match models(&shared).await.remove(&id) {
+    match models(&shared, &caller).await.remove(&id) {
         Some(model) => Ok(Json(model)),
         None => {
             let failure =
@@ -49,9 +51,11 @@ pub(super) async fn show(
     }
 }
 
-async fn models(shared: &Shared) -> BTreeMap<String, Model> {
+async fn models(shared: &Shared, caller: &Caller) -> BTreeMap<String, Model> {
     let created = shared.node.status().await.started.as_millis() / 1000;
-    by_id(&shared.node.offers(), created)
+    let mut offers = shared.node.offers();
+    caller.see(&mut offers);
+    by_id(&offers, created)
 }
 
 /// Keeps the models among the offers, each name once, owned by the nodes that have it.

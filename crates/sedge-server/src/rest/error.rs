@@ -67,6 +67,10 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         "missing_api_key" | "invalid_api_key" => {
             Some("the key is in the file `api.key` of the node's home")
         }
+        "needs_key" => Some("the key is in the file `api.key` of the node's home"),
+        "bad_token" | "forged_token" | "token_revoked" | "token_ended" => {
+            Some("ask who gave it to you for a new one; `sedge token show` shows what it says")
+        }
         "unknown_node" | "node_not_found" => Some("`sedge nodes` lists the nodes"),
         "disk_full" => Some("make room on the disk that holds the node's home"),
         "unknown_artifact" => Some("`sedge artifact ls` lists those of this node"),

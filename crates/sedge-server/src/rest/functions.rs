@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::error::Error;
 use super::query::{Asked, json as read, name};
-use super::{asked_node, origin_headers, receipt_id};
+use super::{origin_headers, receipt_id};
+use crate::asker::Asker;
 use crate::server::Shared;
 
 /// The header that tells what a task used: [`Usage`] as JSON.
@@ -79,7 +80,7 @@ pub(super) async fn call(
     State(shared): State<Shared>,
     Path(function): Path<String>,
     Asked(limits): Asked<Limits>,
-    headers: HeaderMap,
+    asker: Asker,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Error> {
     let Limits { fuel, memory, time_ms } = limits;
@@ -90,7 +91,8 @@ pub(super) async fn call(
         input: body?,
         media: Media::Plain,
         budgets: Budgets { fuel, memory, time_ms, ..Budgets::default() },
-        on: asked_node(&headers)?,
+        on: asker.on()?,
+        pass: asker.pass(),
     };
     let answer = shared.node.run(ask).await?;
     let mut told = origin_headers(&answer);

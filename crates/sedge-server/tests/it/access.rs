@@ -24,7 +24,7 @@ async fn every_door_says_no_in_its_own_shape() {
         &doors,
         "/v1/models",
         none(),
-        expect![[r#"401 {"error":{"message":"no API key: send `Authorization: Bearer` with this node's key","type":"authentication_error","param":null,"code":"missing_api_key"}}"#]],
+        expect![[r#"401 {"error":{"message":"no API key: send `Authorization: Bearer` with this node's key or a token","type":"authentication_error","param":null,"code":"missing_api_key"}}"#]],
     )
     .await;
     check(

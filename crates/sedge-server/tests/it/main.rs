@@ -11,3 +11,4 @@ mod access;
 mod client;
 mod openai;
 mod rest;
+mod tokens;

@@ -50,6 +50,23 @@ async fn a_new_store_has_the_newest_schema_and_mode_600() {
 }
 
 #[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_had() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("sedge.db");
+    write_private(&path, b"");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch(include_str!("../../src/migrations/0001_areas.sql")).unwrap();
+    database.pragma_update(None, "application_id", 0x7365_6467).unwrap();
+    database.pragma_update(None, "user_version", 1).unwrap();
+    database.execute("INSERT INTO settings VALUES ('a', 'b')", []).unwrap();
+    drop(database);
+    let store = Store::open(&path).await.unwrap();
+    assert_eq!(store.settings().get("a").await.unwrap().as_deref(), Some("b"));
+    assert_eq!(store.calls().used("t".to_owned()).await.unwrap(), 0);
+    assert_eq!(store.revocations().list().await.unwrap(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_by_number() {
     let newer = |path: &Path| {
         let database = rusqlite::Connection::open(path).unwrap();

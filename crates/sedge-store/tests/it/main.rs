@@ -9,3 +9,4 @@ mod blobs;
 mod files;
 mod kill;
 mod proofs;
+mod tokens;

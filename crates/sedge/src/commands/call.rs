@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sedge_base::ByteSize;
+use sedge_base::{ByteSize, Secret};
 use sedge_capability::Usage;
 use serde_json::{Value, json};
 
@@ -41,6 +41,9 @@ pub(crate) struct Call {
     /// The most time, such as 500ms
     #[arg(long, value_name = "TIME", value_parser = span::parse)]
     time: Option<Duration>,
+    /// The token to ask with; the node's key when left out
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
 }
 
 /// What a node told about a task.
@@ -95,7 +98,11 @@ impl Told {
 impl Call {
     /// Runs it.
     pub(crate) fn run(self, settings: &Settings, ui: &Ui) -> Result<(), Failed> {
-        let api = Api::of_home(&settings.home()?)?;
+        let home = settings.home()?;
+        let api = match &self.token {
+            None => Api::of_home(&home)?,
+            Some(token) => Api::with_key(&home, Secret::new(token.clone()))?,
+        };
         let input = self.read_input()?;
         let raw = api.call(&self.path(), self.on.as_deref(), &input)?;
         let told = Told::of(&raw);

@@ -13,4 +13,6 @@ mod mesh;
 mod openai;
 mod pairing;
 mod proof;
+mod revocation;
 mod strangers;
+mod tokens;

@@ -1,0 +1,11 @@
+CREATE TABLE revocations (
+    subject TEXT PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    json TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE calls (
+    token TEXT PRIMARY KEY,
+    used INTEGER NOT NULL CHECK (used > 0),
+    ends_ms INTEGER
+) STRICT, WITHOUT ROWID;
