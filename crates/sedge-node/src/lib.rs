@@ -9,8 +9,8 @@
 //! was asked and by the one that runs it, in one place (`access`); an answer from another node without
 //! a receipt that holds is no answer.
 
-mod artifacts;
 mod access;
+mod artifacts;
 mod ask;
 mod beat;
 mod chains;
@@ -32,11 +32,11 @@ mod start;
 mod view;
 mod wire;
 
+pub use access::Pass;
 pub use artifacts::{
     ArtifactList, ArtifactView, ArtifactsConfig, ArtifactsSection, Digest, DrawnFrom, Fetched,
     Point,
 };
-pub use access::Pass;
 pub use ask::Routed;
 pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};
 pub use home::{Home, HomeError, Running};

@@ -14,8 +14,8 @@ use sedge_store::Store;
 use sedge_trust::{Identity, Owner};
 use tracing::{info, warn};
 
-use crate::artifacts::Depot;
 use crate::access::{Access, Pass};
+use crate::artifacts::Depot;
 use crate::config::Config;
 use crate::execute::Executor;
 use crate::home::{Home, Running};

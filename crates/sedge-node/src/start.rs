@@ -14,8 +14,8 @@ use sedge_store::Store;
 use sedge_trust::swarm::{Member, Role, Version};
 use sedge_trust::{Identity, KeyFileError, Owner, Revocation};
 
-use crate::artifacts::Depot;
 use crate::access::Access;
+use crate::artifacts::Depot;
 use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
 use crate::execute::Executor;

@@ -21,8 +21,8 @@
 mod artifacts;
 mod audit;
 mod blobs;
-mod checkpoints;
 mod calls;
+mod checkpoints;
 mod decisions;
 mod deployments;
 mod events;
@@ -44,8 +44,8 @@ pub use artifacts::{
 };
 pub use audit::{Audit, AuditEntry};
 pub use blobs::{Blobs, GetBlobError, PutBlobError};
-pub use checkpoints::{Checkpoints, StoredCheckpoint};
 pub use calls::{CallLimit, Calls, TakeCallError};
+pub use checkpoints::{Checkpoints, StoredCheckpoint};
 pub use decisions::{Decisions, StoredDecision};
 pub use deployments::{Deployment, Deployments};
 pub use events::Metrics;

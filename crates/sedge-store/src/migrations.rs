@@ -6,13 +6,12 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x7365_6467;
 
 /// Step `n` (from 1) brings a file from `user_version` n-1 to n.
-const STEPS: &[&str] =
-    &[
-        include_str!("migrations/0001_areas.sql"),
-        include_str!("migrations/0002_proofs.sql"),
-        include_str!("migrations/0003_artifacts.sql"),
-        include_str!("migrations/0004_tokens.sql"),
-    ];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_areas.sql"),
+    include_str!("migrations/0002_proofs.sql"),
+    include_str!("migrations/0003_artifacts.sql"),
+    include_str!("migrations/0004_tokens.sql"),
+];
 
 /// The schema that this program writes.
 pub(crate) fn newest() -> u32 {

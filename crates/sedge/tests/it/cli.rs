@@ -35,11 +35,10 @@ fn check_help(arguments: &[&str], expected: ExpectFile) {
 #[test]
 fn help() {
     check_help(&["--help"], expect_file!["../snapshots/help.txt"]);
-    for command in
-        [
-            "up", "invite", "join", "deploy", "call", "chat", "receipt", "bench", "artifact", "revoke", "token",
-        ]
-    {
+    for command in [
+        "up", "invite", "join", "deploy", "call", "chat", "receipt", "bench", "artifact", "revoke",
+        "token",
+    ] {
         let file = format!("{}/tests/snapshots/help_{command}.txt", env!("CARGO_MANIFEST_DIR"));
         check_help(&[command, "--help"], expect_file![file]);
     }
