@@ -51,6 +51,7 @@ impl Node {
             media,
             budgets: budgets(body),
             on: Some(node.to_string()),
+            pass: None,
         };
         let answer = self.run(ask).await?;
         let node_name = answer.node_name.clone();

@@ -96,7 +96,7 @@ impl Node {
         for listed in &news.members {
             self.store_member(listed).await?;
         }
-        for node in news.revocations.iter().filter_map(|it| node_of(it)) {
+        for node in news.revocations.iter().filter_map(node_of) {
             if let Some(goodbye) = goodbye {
                 self.say_goodbye(node, goodbye.clone()).await;
             }

@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use sedge_base::ErrorKind;
@@ -12,9 +11,9 @@ use sedge_trust::receipt::{Checkpoint, Form};
 use sedge_trust::{Export, Receipt};
 use serde::Deserialize;
 
-use super::asked_node;
 use super::error::Error;
 use super::query::{Asked, invalid};
+use crate::asker::Asker;
 use crate::server::Shared;
 
 /// How many receipts a list has when nobody says.
@@ -110,9 +109,9 @@ pub(super) async fn export_chain(
 pub(super) async fn replay(
     State(shared): State<Shared>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    asker: Asker,
 ) -> Result<Json<Replayed>, Error> {
-    let on = asked_node(&headers)?;
+    let on = asker.on()?;
     let receipt = one(&shared, &id).await?;
     Ok(Json(shared.node.replay(&receipt, on.as_deref()).await?))
 }

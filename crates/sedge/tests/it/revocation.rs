@@ -28,7 +28,7 @@ fn three() -> (Machine, Machine, Machine) {
     (one, two, three)
 }
 
-fn call<'a>(on: &'a str) -> [&'a str; 6] {
+fn call(on: &str) -> [&str; 6] {
     ["call", "fn-1", "--input", "a", "--on", on]
 }
 
