@@ -208,7 +208,7 @@ fn split(
     }
     for said in headers.get_all(CONTENT_LENGTH) {
         let text = String::from_utf8_lossy(said.as_bytes());
-        if text.parse() != Ok(body.len()) {
+        if text != body.len().to_string() {
             return Err(MessageError::Length { said: text.into_owned(), has: body.len() });
         }
     }
