@@ -199,7 +199,7 @@ async fn a_checkpoint_counts_every_receipt_and_the_next_one_goes_on_from_it() {
 
     for from in [0, 5, 69, 70] {
         let file = ledger.export_chain(from).await.unwrap();
-        let proven = keys_known(&file, me, &[anchor.checkpoint.clone()]).unwrap();
+        let proven = keys_known(&file, me, std::slice::from_ref(&anchor.checkpoint)).unwrap();
         assert_eq!((proven.from, proven.records), (from, 70 - from));
     }
     assert!(matches!(ledger.export_chain(71).await, Err(LedgerError::NeverSoMany { .. })));
