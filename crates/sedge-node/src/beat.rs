@@ -16,7 +16,11 @@ pub(crate) async fn beat_all(node: Arc<Node>) {
     let mut every = tokio::time::interval(node.config.node.advert_period);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        every.tick().await;
+        tokio::select! {
+            _ = every.tick() => {}
+            // Others shall not wait for the next beat to learn of a deployment.
+            () = node.changed.notified() => {}
+        }
         node.measure();
         if let Err(error) = node.ledger.checkpoint_if_due().await {
             warn!(target: "sedge::events::checkpoint_failed", error = with_source(&error));

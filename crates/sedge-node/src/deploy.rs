@@ -97,6 +97,7 @@ impl Node {
         self.store.deployments().put(stored).await.map_err(|it| unwritten(it.kind(), it))?;
         let limit = self.config.node.max_tasks.get();
         self.registry.offer(function as Handle, limit)?;
+        self.changed.notify_one();
         Ok(content)
     }
 

@@ -12,6 +12,7 @@ use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
 use sedge_store::Store;
 use sedge_trust::{Identity, Owner};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::access::{Access, Pass};
@@ -56,6 +57,8 @@ pub struct Node {
     pub(crate) gauges: Mutex<Gauges>,
     /// Tasks that were asked here and run now, wherever.
     pub(crate) running: AtomicU32,
+    /// Told when what the node offers has changed.
+    pub(crate) changed: Notify,
     pub(crate) started: Timestamp,
     pub(crate) api_key: Secret<String>,
 }
@@ -269,7 +272,9 @@ impl Node {
     /// A [`Failure`] when the store could not forget it.
     pub async fn undeploy(&self, name: &Name) -> Result<bool, Failure> {
         let stored = self.store.deployments().remove(name.as_str()).await.map_err(internal)?;
-        Ok(self.registry.withdraw(name) || stored)
+        let withdrawn = self.registry.withdraw(name);
+        self.changed.notify_one();
+        Ok(withdrawn || stored)
     }
 }
 

@@ -13,6 +13,7 @@ use sedge_ledger::Ledger;
 use sedge_store::Store;
 use sedge_trust::swarm::{Member, Role, Version};
 use sedge_trust::{Identity, KeyFileError, Owner, Revocation};
+use tokio::sync::Notify;
 
 use crate::access::Access;
 use crate::artifacts::Depot;
@@ -171,6 +172,7 @@ impl Node {
             meter: Meter::new(),
             gauges: Mutex::new(Gauges::default()),
             running: AtomicU32::new(0),
+            changed: Notify::new(),
             api_key,
             config,
         });
