@@ -35,7 +35,7 @@ fn words(state: &State, api: &Api) -> String {
     };
     let lines = [
         ("node", state.id.to_string()),
-        ("swarm", format!("{}, {role}, {} members", state.swarm, state.members)),
+        ("swarm", format!("{}, {role}, members: {}", state.swarm, state.members)),
         ("home", state.home.clone()),
         ("version", state.version.clone()),
         ("started", state.started.to_string()),

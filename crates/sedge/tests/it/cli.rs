@@ -75,7 +75,7 @@ fn wrong_arguments() {
         &machine,
         &["call", "fn-1", "--time", "soon"],
         expect![[r#"
-            error: invalid value 'soon' for '--time <TIME>': a duration looks like 500ms, 5s or 2m
+            error: invalid value 'soon' for '--time <TIME>': a duration looks like 500ms, 5s, 2m or 1h
 
             For more information, try '--help'.
             exit 2
