@@ -49,6 +49,24 @@ fn a_code_is_used_once() {
 }
 
 #[test]
+fn an_expired_code_admits_nobody() {
+    let (one, two) = (Machine::up("one"), Machine::up("two"));
+    // It waits for somebody to come, which is until the code has expired.
+    let told = one.run(&["invite", "--ttl", "1s", "--json"]);
+    assert_eq!(told.status.code(), Some(8));
+    let told = String::from_utf8(told.stdout).unwrap();
+    let told: Vec<serde_json::Value> =
+        told.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert_eq!(told[1]["error"]["kind"], "timeout", "{told:?}");
+    let code = told[0]["code"].as_str().unwrap();
+    let at = told[0]["addresses"][0].as_str().unwrap();
+    let (exit, error) = two.fails(&["join", code, "--at", at]);
+    assert_eq!((exit, &error["kind"]), (10, &"unavailable".into()), "{error}");
+    assert_eq!(one.json(&["status"])["members"], 1);
+    assert_eq!(two.json(&["status"])["members"], 1);
+}
+
+#[test]
 fn words_that_are_no_code_are_named() {
     let one = Machine::up("one");
     let (exit, error) = one.fails(&["join", "7-xyzzy-plugh-frotz"]);
