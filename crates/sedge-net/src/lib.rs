@@ -57,6 +57,13 @@ mod stream;
 
 mod frame;
 
+mod handshake;
+mod mux;
+mod packet;
+
+mod door;
+#[cfg(target_os = "linux")]
+mod local;
 mod memory;
 mod quic;
 
@@ -74,6 +81,8 @@ pub use conn::{CloseReason, Conn, ConnError, Facts, Halves, Link, PathClass, Sid
 pub use events::Metrics;
 pub use frame::{Frame, FrameError, FrameReader, FrameWriter, JsonError, USUAL_LIMIT};
 pub use lan::{DiscoverError, Lan, LanError, LanOptions, Nameplate};
+#[cfg(target_os = "linux")]
+pub use local::{Local, LocalError, LocalOptions};
 pub use locate::{Beacon, BeaconError, LocateError, locate};
 pub use measure::{MeasureError, PING, RoundTrips, answer, ping, ping_bare, pour};
 pub use memory::{Memory, MemoryNet};

@@ -49,3 +49,19 @@ async fn a_link_in_memory_can_be_cut_and_mended() {
     net.heal(a, b);
     drop(crate::peers::connect(&at_a, &at_b).await);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_keeps_the_contract() {
+    use crate::peers::{identity, local};
+    let dir = tempfile::tempdir().unwrap();
+    let absent = PeerAddr::new(identity(9).node_id());
+    let (a, b) = (identity(1), identity(2));
+    let at_a = local(&a, dir.path(), &Guests::members(&[b.node_id(), absent.node])).await;
+    let at_b = local(&b, dir.path(), &Guests::members(&[a.node_id()])).await;
+    let stranger = local(&identity(3), dir.path(), &Guests::everybody()).await;
+    let ends = Ends { a: &at_a, b: &at_b, stranger: &stranger, absent: &absent };
+    conformance::check(ends).await.unwrap_or_else(|broken| panic!("{broken}"));
+    assert_eq!(at_b.metrics().refused(), 1);
+    assert_eq!(at_b.metrics().opened.load(Relaxed), 2);
+}

@@ -9,3 +9,5 @@ mod frames;
 mod peers;
 mod places;
 mod pool;
+#[cfg(target_os = "linux")]
+mod processes;

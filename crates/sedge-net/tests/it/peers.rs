@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sedge_base::{NodeId, Secret};
 use sedge_net::{Admission, Conn, Protocol, Quic, QuicOptions, Transport};
+use sedge_trust::Identity;
 
 /// Long enough for a busy machine; nothing waits that long when it works.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -57,4 +58,20 @@ pub(crate) async fn connect(a: &dyn Transport, b: &dyn Transport) -> (Conn, Conn
     let to = b.place().peer_addr();
     let (near, far) = tokio::join!(a.dial(&to, Protocol::Mesh, SOON), b.accept());
     (near.unwrap(), far.unwrap())
+}
+
+/// A test's keys.
+pub(crate) fn identity(seed: u8) -> Arc<Identity> {
+    Arc::new(Identity::from_bytes(&[seed; 64]))
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) async fn local(
+    identity: &Arc<Identity>,
+    dir: &std::path::Path,
+    guests: &Arc<Guests>,
+) -> sedge_net::Local {
+    let options = sedge_net::LocalOptions::new(Arc::clone(identity), dir.to_owned());
+    let guests: Arc<dyn Admission> = Arc::<Guests>::clone(guests);
+    sedge_net::Local::bind(options, guests).await.unwrap()
 }
