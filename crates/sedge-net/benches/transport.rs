@@ -63,8 +63,9 @@ async fn death(here: &Quic, seed: u8) -> Result<Duration, Failure> {
     let (mut child, place) = start(seed)?;
     let conn = here.dial(&place, Protocol::Mesh, LONG).await?;
     let mut stream = conn.open(LONG).await?;
-    // The first byte asks for an echo of what follows.
+    // The first byte asks for an echo of what follows in pieces of this size.
     stream.send.write_all(b"p").await?;
+    stream.send.write_u32(PING as u32).await?;
     let mut bytes = [7; PING];
     stream.send.write_all(&bytes).await?;
     stream.recv.read_exact(&mut bytes).await?;
@@ -102,8 +103,8 @@ async fn measure() -> Result<(), Failure> {
     let dialled = Instant::now();
     let conn = here.dial(&place, Protocol::Mesh, LONG).await?;
     writeln!(out, "dial, both ends admitted: {:?}", dialled.elapsed())?;
-    ping(&conn, 2_000, LONG).await?;
-    let trips = ping(&conn, 20_000, LONG).await?;
+    ping(&conn, PING, 2_000, LONG).await?;
+    let trips = ping(&conn, PING, 20_000, LONG).await?;
     writeln!(out, "QUIC, 64 B there and back, two processes: {trips:?}")?;
     let amount = ByteSize::from_mib(100);
     for _ in 0..3 {

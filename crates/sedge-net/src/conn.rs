@@ -1,6 +1,7 @@
 //! A connection: two nodes that have proven their keys to each other, and cheap streams between them.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,6 +27,16 @@ pub enum PathClass {
 }
 
 impl PathClass {
+    /// Tells by an address how far away a directly connected peer is.
+    pub fn of(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            ip if ip.is_loopback() => Self::Local,
+            IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => Self::Lan,
+            IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Self::Lan,
+            _ => Self::Direct,
+        }
+    }
+
     /// Returns the stable name that machines read, such as `lan`.
     pub const fn name(self) -> &'static str {
         match self {

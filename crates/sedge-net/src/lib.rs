@@ -66,6 +66,7 @@ mod door;
 mod local;
 mod memory;
 mod quic;
+mod websocket;
 
 mod lan;
 mod locate;
@@ -84,9 +85,12 @@ pub use lan::{DiscoverError, Lan, LanError, LanOptions, Nameplate};
 #[cfg(target_os = "linux")]
 pub use local::{Local, LocalError, LocalOptions};
 pub use locate::{Beacon, BeaconError, LocateError, locate};
-pub use measure::{MeasureError, PING, RoundTrips, answer, ping, ping_bare, pour};
+pub use measure::{
+    LARGEST_PING, MeasureError, PING, RoundTrips, answer, ping, ping_bare, ping_tcp, pour,
+};
 pub use memory::{Memory, MemoryNet};
 pub use pool::{Pool, PoolOptions};
 pub use quic::{BindError, Liveness, Quic, QuicOptions};
 pub use stream::{BoxFuture, Incoming, Outgoing, RecvStream, SendStream, Stream};
 pub use transport::{Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried};
+pub use websocket::{WebSocket, WebSocketError, WebSocketOptions};

@@ -150,10 +150,9 @@ impl Local {
     }
 
     async fn connect(&self, peer: NodeId) -> Result<(PathClass, Carrier, Ends), Fault> {
-        let socket = match UnixStream::connect(path_of(&self.dir, peer)).await {
-            Ok(socket) => socket,
-            // No socket, or one that its owner left behind.
-            Err(_) => return Err(Fault::Silent),
+        // It fails where there is no socket, or one that its owner left behind.
+        let Ok(socket) = UnixStream::connect(path_of(&self.dir, peer)).await else {
+            return Err(Fault::Silent);
         };
         let (carrier, ends) = same_user(socket)?;
         Ok((PathClass::Local, carrier, ends))
@@ -238,5 +237,44 @@ impl Transport for Local {
 impl Drop for Local {
     fn drop(&mut self) {
         self.door.scope.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Admission for Nobody {
+        fn admits(&self, _: NodeId, _: Protocol) -> bool {
+            false
+        }
+    }
+
+    fn options(dir: &Path) -> LocalOptions {
+        LocalOptions::new(Arc::new(Identity::from_bytes(&[1; 64])), dir.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_others_can_enter_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o750)).unwrap();
+        let err = Local::bind(options(dir.path()), Arc::new(Nobody)).await.unwrap_err();
+        assert_eq!(err.kind(), ErrorKind::Denied);
+    }
+
+    #[tokio::test]
+    async fn one_key_listens_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("nodes");
+        let first = Local::bind(options(&dir), Arc::new(Nobody)).await.unwrap();
+        let err = Local::bind(options(&dir), Arc::new(Nobody)).await.unwrap_err();
+        assert!(matches!(err, LocalError::InUse { .. }), "{err}");
+        first.close(Duration::from_secs(5)).await;
+        drop(Local::bind(options(&dir), Arc::new(Nobody)).await.unwrap());
     }
 }

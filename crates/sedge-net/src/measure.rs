@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use sedge_base::{ByteSize, ErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
 
 use crate::conn::{Conn, ConnError};
 use crate::stream::Stream;
 
-/// The size of a ping and of its answer, in bytes.
+/// The size of a small ping and of its answer, in bytes.
 pub const PING: usize = 64;
+/// The largest ping that is answered, in bytes.
+pub const LARGEST_PING: usize = 4 << 20;
 
 const MODE_PING: u8 = b'p';
 const MODE_POUR: u8 = b't';
@@ -92,7 +94,11 @@ async fn answer_one(stream: Stream) -> io::Result<()> {
     let Stream { mut send, mut recv } = stream;
     match recv.read_u8().await? {
         MODE_PING => {
-            let mut bytes = [0; PING];
+            let size = recv.read_u32().await? as usize;
+            if size > LARGEST_PING {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            let mut bytes = vec![0; size];
             while recv.read_exact(&mut bytes).await.is_ok() {
                 send.write_all(&bytes).await?;
             }
@@ -116,7 +122,8 @@ async fn answer_one(stream: Stream) -> io::Result<()> {
     Ok(())
 }
 
-/// Measures `count` round trips of [`PING`] bytes, one after the other on one stream.
+/// Measures `count` round trips of `size` bytes ([`LARGEST_PING`] at most), one after the other on
+/// one stream.
 ///
 /// # Errors
 ///
@@ -125,11 +132,18 @@ async fn answer_one(stream: Stream) -> io::Result<()> {
 /// # Cancel safety
 ///
 /// Dropping the future ends the measurement.
-pub async fn ping(conn: &Conn, count: usize, within: Duration) -> Result<RoundTrips, MeasureError> {
+pub async fn ping(
+    conn: &Conn,
+    size: usize,
+    count: usize,
+    within: Duration,
+) -> Result<RoundTrips, MeasureError> {
     let Stream { mut send, mut recv } = conn.open(within).await.map_err(MeasureError::Conn)?;
     let trips = async {
+        let announced = u32::try_from(size).map_err(|_| io::ErrorKind::InvalidInput)?;
         send.write_u8(MODE_PING).await?;
-        let mut bytes = [7; PING];
+        send.write_u32(announced).await?;
+        let mut bytes = vec![7; size];
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
             let start = Instant::now();
@@ -178,6 +192,55 @@ pub async fn ping_bare(
                 let start = Instant::now();
                 near.send(&bytes).await?;
                 near.recv(&mut bytes).await?;
+                times.push(start.elapsed());
+            }
+            Ok::<_, io::Error>(times)
+        };
+        tokio::try_join!(ask, echo).map(|(times, ())| times)
+    };
+    sum_up(timeout(within, trips).await, within)
+}
+
+/// Measures `count` round trips of `size` bytes over a bare TCP connection of this process, without
+/// delay (`TCP_NODELAY`).
+///
+/// What a transport is held against for payloads that no datagram carries.
+///
+/// # Errors
+///
+/// [`MeasureError`], at the latest after `within`.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the measurement.
+pub async fn ping_tcp(
+    listen: SocketAddr,
+    size: usize,
+    count: usize,
+    within: Duration,
+) -> Result<RoundTrips, MeasureError> {
+    let trips = async {
+        let listener = TcpListener::bind(listen).await?;
+        let to = listener.local_addr()?;
+        let echo = async {
+            let (mut far, _) = listener.accept().await?;
+            far.set_nodelay(true)?;
+            let mut bytes = vec![0; size];
+            for _ in 0..count {
+                far.read_exact(&mut bytes).await?;
+                far.write_all(&bytes).await?;
+            }
+            Ok::<_, io::Error>(())
+        };
+        let ask = async {
+            let mut near = TcpStream::connect(to).await?;
+            near.set_nodelay(true)?;
+            let mut bytes = vec![7; size];
+            let mut times = Vec::with_capacity(count);
+            for _ in 0..count {
+                let start = Instant::now();
+                near.write_all(&bytes).await?;
+                near.read_exact(&mut bytes).await?;
                 times.push(start.elapsed());
             }
             Ok::<_, io::Error>(times)

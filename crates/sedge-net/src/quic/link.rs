@@ -1,7 +1,7 @@
 //! One QUIC connection and its streams, seen through the seam.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -108,12 +108,7 @@ pub(super) fn why_ended(err: ConnectionError) -> ConnError {
 fn path_class(addr: &TransportAddr) -> PathClass {
     match addr {
         TransportAddr::Relay(_) => PathClass::Relayed,
-        TransportAddr::Ip(addr) => match addr.ip().to_canonical() {
-            ip if ip.is_loopback() => PathClass::Local,
-            IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => PathClass::Lan,
-            IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => PathClass::Lan,
-            _ => PathClass::Direct,
-        },
+        TransportAddr::Ip(addr) => PathClass::of(addr.ip()),
         _ => PathClass::Direct,
     }
 }

@@ -6,7 +6,7 @@ use sedge_base::NodeId;
 use sedge_net::conformance::{self, Ends};
 use sedge_net::{MemoryNet, PeerAddr, Protocol, Transport};
 
-use crate::peers::{Guests, node_of, quic};
+use crate::peers::{Guests, identity, node_of, quic, websocket};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn quic_keeps_the_contract() {
@@ -53,13 +53,26 @@ async fn a_link_in_memory_can_be_cut_and_mended() {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn local_keeps_the_contract() {
-    use crate::peers::{identity, local};
+    use crate::peers::local;
     let dir = tempfile::tempdir().unwrap();
     let absent = PeerAddr::new(identity(9).node_id());
     let (a, b) = (identity(1), identity(2));
     let at_a = local(&a, dir.path(), &Guests::members(&[b.node_id(), absent.node])).await;
     let at_b = local(&b, dir.path(), &Guests::members(&[a.node_id()])).await;
     let stranger = local(&identity(3), dir.path(), &Guests::everybody()).await;
+    let ends = Ends { a: &at_a, b: &at_b, stranger: &stranger, absent: &absent };
+    conformance::check(ends).await.unwrap_or_else(|broken| panic!("{broken}"));
+    assert_eq!(at_b.metrics().refused(), 1);
+    assert_eq!(at_b.metrics().opened.load(Relaxed), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websocket_keeps_the_contract() {
+    let absent = PeerAddr::new(identity(9).node_id()).with("127.0.0.1:9".parse().unwrap());
+    let (a, b) = (identity(1), identity(2));
+    let at_a = websocket(&a, &Guests::members(&[b.node_id(), absent.node])).await;
+    let at_b = websocket(&b, &Guests::members(&[a.node_id()])).await;
+    let stranger = websocket(&identity(3), &Guests::everybody()).await;
     let ends = Ends { a: &at_a, b: &at_b, stranger: &stranger, absent: &absent };
     conformance::check(ends).await.unwrap_or_else(|broken| panic!("{broken}"));
     assert_eq!(at_b.metrics().refused(), 1);

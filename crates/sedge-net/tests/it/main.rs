@@ -11,3 +11,4 @@ mod places;
 mod pool;
 #[cfg(target_os = "linux")]
 mod processes;
+mod web;

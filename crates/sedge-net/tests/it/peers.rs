@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sedge_base::{NodeId, Secret};
-use sedge_net::{Admission, Conn, Protocol, Quic, QuicOptions, Transport};
+use sedge_net::{
+    Admission, Conn, Protocol, Quic, QuicOptions, Transport, WebSocket, WebSocketOptions,
+};
 use sedge_trust::Identity;
 
 /// Long enough for a busy machine; nothing waits that long when it works.
@@ -71,7 +73,14 @@ pub(crate) async fn local(
     dir: &std::path::Path,
     guests: &Arc<Guests>,
 ) -> sedge_net::Local {
-    let options = sedge_net::LocalOptions::new(Arc::clone(identity), dir.to_owned());
+    // A folder of their own: that of the test may be open to others.
+    let options = sedge_net::LocalOptions::new(Arc::clone(identity), dir.join("nodes"));
     let guests: Arc<dyn Admission> = Arc::<Guests>::clone(guests);
     sedge_net::Local::bind(options, guests).await.unwrap()
+}
+
+pub(crate) async fn websocket(identity: &Arc<Identity>, guests: &Arc<Guests>) -> WebSocket {
+    let options = WebSocketOptions::new(Arc::clone(identity), Some(loopback()));
+    let guests: Arc<dyn Admission> = Arc::<Guests>::clone(guests);
+    WebSocket::bind(options, guests).await.unwrap()
 }

@@ -1,18 +1,19 @@
 //! Transports between two real processes: this test program starts itself as the other one.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sedge_net::{PathClass, Protocol, Stream, Transport};
+use sedge_base::ErrorKind;
+use sedge_net::{Conn, Local, PathClass, PeerAddr, Protocol, Stream, Transport};
 use sedge_trust::Identity;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use crate::peers::{Guests, SOON, identity, local};
+use crate::peers::{Guests, SOON, identity, local, websocket};
 
 /// What row 21 sends.
 const PAYLOAD: usize = 1 << 20;
@@ -20,12 +21,22 @@ const PAYLOAD: usize = 1 << 20;
 const BOUND: Duration = Duration::from_millis(1);
 /// Payloads of one run.
 const ROUNDS: usize = 32;
-const SERVE: &str = "serve-local=";
+const LOCAL: &str = "serve-local=";
+const WEBSOCKET: &str = "serve-websocket=";
 
 /// The other process, ended when this is dropped: its input ends.
 struct Other {
     child: Child,
     input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Other {
+    /// Waits for a line that begins like this, and returns the rest.
+    fn says(&mut self, beginning: &str) -> String {
+        let mut lines = self.output.by_ref().lines().map_while(Result::ok);
+        lines.find_map(|it| it.strip_prefix(beginning).map(str::to_owned)).unwrap()
+    }
 }
 
 impl Drop for Other {
@@ -43,43 +54,51 @@ fn start(order: &str) -> Other {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let input = child.stdin.take();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.map_while(Result::ok).any(|it| it == "ready"), "the other process is ready");
-    Other { child, input }
+    let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+    Other { child, input, output }
 }
 
 /// The part that the other process runs; without an order, as in a usual run, it is nobody.
 #[test]
 fn other_process() {
-    let order = std::env::args().find_map(|it| it.strip_prefix(SERVE).map(str::to_owned));
-    let Some(dir) = order else { return };
+    let order =
+        |name: &str| std::env::args().find_map(|it| it.strip_prefix(name).map(str::to_owned));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let end = local(&identity(2), Path::new(&dir), &Guests::everybody()).await;
-        println!("\nready");
-        let serve = async {
-            while let Some(conn) = end.accept().await {
-                while let Ok(stream) = conn.accept().await {
-                    echo(stream).await;
-                }
-            }
-        };
-        tokio::select! {
-            () = serve => {}
-            // The parent is gone, or has finished.
-            _ = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())) => {}
+        if let Some(dir) = order(LOCAL) {
+            let guests = Guests::everybody();
+            serve(&local(&identity(2), Path::new(&dir), &guests).await).await;
+        } else if order(WEBSOCKET).is_some() {
+            serve(&websocket(&identity(2), &Guests::everybody()).await).await;
         }
-        end.close(SOON).await;
     });
 }
 
-/// Answers each payload with a byte as soon as it is there, and then with itself.
+async fn serve(end: &dyn Transport) {
+    println!("\nready {}", serde_json::to_string(&end.place().peer_addr()).unwrap());
+    let answers = async {
+        while let Some(conn) = end.accept().await {
+            println!("peer {}", conn.peer());
+            while let Ok(stream) = conn.accept().await {
+                echo(stream).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = answers => {}
+        // The parent is gone, or has finished.
+        _ = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())) => {}
+    }
+    end.close(SOON).await;
+}
+
+/// Answers each payload with a byte as soon as it is there, and with itself when it is asked to.
 async fn echo(stream: Stream) {
     let Stream { mut send, mut recv } = stream;
     let mut bytes = vec![0; PAYLOAD];
     while recv.read_exact(&mut bytes).await.is_ok() {
         send.write_u8(1).await.unwrap();
+        recv.read_u8().await.unwrap();
         send.write_all(&bytes).await.unwrap();
     }
 }
@@ -98,6 +117,7 @@ async fn run(stream: &mut Stream) -> Duration {
         stream.send.write_all(&sent).await.unwrap();
         stream.recv.read_u8().await.unwrap();
         times.push(start.elapsed());
+        stream.send.write_u8(1).await.unwrap();
         stream.recv.read_exact(&mut back).await.unwrap();
         assert!(back == sent, "equal bytes there and back");
     }
@@ -105,9 +125,9 @@ async fn run(stream: &mut Stream) -> Duration {
     times[ROUNDS / 2]
 }
 
-async fn dial(dir: &TempDir, from: &Arc<Identity>) -> (sedge_net::Local, sedge_net::Conn) {
+async fn dial(dir: &TempDir, from: &Arc<Identity>) -> (Local, Conn) {
     let here = local(from, dir.path(), &Guests::everybody()).await;
-    let to = sedge_net::PeerAddr::new(identity(2).node_id());
+    let to = PeerAddr::new(identity(2).node_id());
     let conn = here.dial(&to, Protocol::Mesh, SOON).await.unwrap();
     (here, conn)
 }
@@ -115,7 +135,8 @@ async fn dial(dir: &TempDir, from: &Arc<Identity>) -> (sedge_net::Local, sedge_n
 #[tokio::test]
 async fn row_021_a_mebibyte_between_two_processes_within_a_millisecond() {
     let dir = tempfile::tempdir().unwrap();
-    let _other = start(&format!("{SERVE}{}", dir.path().display()));
+    let mut other = start(&format!("{LOCAL}{}", dir.path().display()));
+    drop(other.says("ready "));
     let (here, conn) = dial(&dir, &identity(1)).await;
     assert_eq!(conn.path(), PathClass::Local);
     let mut stream = conn.open(SOON).await.unwrap();
@@ -135,14 +156,33 @@ async fn row_021_a_mebibyte_between_two_processes_within_a_millisecond() {
 #[tokio::test]
 async fn a_killed_process_is_noticed_and_its_socket_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
-    let order = format!("{SERVE}{}", dir.path().display());
+    let order = format!("{LOCAL}{}", dir.path().display());
     let mut other = start(&order);
+    drop(other.says("ready "));
     let (_here, conn) = dial(&dir, &identity(1)).await;
     other.child.kill().unwrap();
     let why = tokio::time::timeout(SOON, conn.closed()).await.unwrap();
     assert_eq!(why.to_string(), "the peer fell silent");
     drop(other);
-    let _again = start(&order);
+    let mut again = start(&order);
+    drop(again.says("ready "));
     drop(dial(&dir, &identity(3)).await);
-    std::io::stdout().flush().unwrap();
+}
+
+#[tokio::test]
+async fn row_020_a_worker_process_joins_over_websocket_or_hears_why_not() {
+    let mut other = start(WEBSOCKET);
+    let to: PeerAddr = serde_json::from_str(&other.says("ready ")).unwrap();
+    let worker = websocket(&identity(1), &Guests::everybody()).await;
+    let conn = worker.dial(&to, Protocol::Mesh, SOON).await.unwrap();
+    assert_eq!(conn.peer(), identity(2).node_id(), "the worker sees the coordinator");
+    assert_eq!(other.says("peer "), identity(1).node_id().to_string(), "and is seen by it");
+    assert_eq!(conn.path(), PathClass::Local);
+    let mut stream = conn.open(SOON).await.unwrap();
+    assert!(!run(&mut stream).await.is_zero(), "large payloads come back equal");
+    drop((stream, conn, other));
+    let refused = worker.dial(&to, Protocol::Mesh, SOON).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    let closed = to.direct[0].to_string();
+    assert!(refused.to_string().contains(&format!("no answer from {closed}")), "{refused}");
 }

@@ -1,0 +1,110 @@
+//! TLS 1.3 whose certificates hold the node's own key: whoever is dialled is known by it.
+
+use std::io;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::version::TLS13;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
+};
+use sedge_base::NodeId;
+use sedge_trust::Identity;
+
+/// The name in every node's certificate; nobody checks it, the key counts.
+pub(super) const NAME: &str = "sedge";
+/// An Ed25519 private key without its 32 bytes (RFC 8410, RFC 5958).
+const PRIVATE: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+/// An Ed25519 public key without its 32 bytes (RFC 8410).
+const PUBLIC: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+
+/// What both ends of a TLS connection know and nobody else does (RFC 9266).
+pub(super) const EXPORTER: &[u8] = b"EXPORTER-Channel-Binding";
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Makes the listening side's settings, with a certificate that the node signs for itself.
+pub(super) fn server(identity: &Identity) -> io::Result<Arc<ServerConfig>> {
+    let mut key = PRIVATE.to_vec();
+    key.extend_from_slice(&*identity.signing_seed());
+    let key = PrivatePkcs8KeyDer::from(key);
+    let pair =
+        KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ED25519).map_err(io::Error::other)?;
+    let certificate = CertificateParams::new([NAME.to_owned()])
+        .and_then(|it| it.self_signed(&pair))
+        .map_err(io::Error::other)?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .and_then(|it| {
+            it.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key.into())
+        });
+    config.map(Arc::new).map_err(io::Error::other)
+}
+
+/// Makes the dialling side's settings: nobody but `node` is talked to.
+pub(super) fn client(node: NodeId) -> io::Result<Arc<ClientConfig>> {
+    let provider = provider();
+    let verifier = Arc::new(Pinned { node, provider: Arc::clone(&provider) });
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Accepts a certificate if it holds the key of one node; neither names nor dates count.
+#[derive(Debug)]
+struct Pinned {
+    node: NodeId,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
+        if key.strip_prefix(PUBLIC.as_slice()) == Some(self.node.as_bytes().as_slice()) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
