@@ -14,9 +14,13 @@ use crate::conn::Halves;
 use crate::packet::{Body, Kind, PIECE, Packet};
 use crate::stream::{BoxFuture, Outgoing};
 
+/// The largest memory file: the peer reads one while the next is written.
+#[cfg(target_os = "linux")]
+const FILE: usize = 256 << 10;
+
 /// Makes the two directions of a stream.
 pub(super) fn pair(shared: &Arc<Shared>, id: u64, stopped: Cancel) -> Halves {
-    let send = MuxSend { shared: Arc::clone(shared), id, stopped, finished: false };
+    let send = MuxSend { shared: Arc::clone(shared), id, stopped, finished: false, yields: false };
     let recv = MuxRecv { shared: Arc::clone(shared), id, last: None };
     (Box::new(send), Box::new(recv))
 }
@@ -26,6 +30,8 @@ struct MuxSend {
     id: u64,
     stopped: Cancel,
     finished: bool,
+    /// The next write lets other tasks run first, above all the one that sends.
+    yields: bool,
 }
 
 /// Returns the stream if it can still be written.
@@ -60,7 +66,7 @@ impl MuxSend {
         #[cfg(target_os = "linux")]
         if self.shared.sealed && bytes.len() >= PIECE {
             // Without memory files the bytes take the usual way.
-            if let Ok(sealed) = crate::local::Sealed::new(bytes) {
+            if let Ok(sealed) = crate::local::Sealed::new(&bytes[..bytes.len().min(FILE)]) {
                 return Packet { kind: Kind::Sealed, stream: self.id, body: Body::Sealed(sealed) };
             }
         }
@@ -82,10 +88,14 @@ impl Outgoing for MuxSend {
 
 impl AsyncWrite for MuxSend {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if std::mem::take(&mut self.yields) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let some = {
             let mut state = self.shared.lock();
             let slot = writable(&mut state, self.id)?;
@@ -101,6 +111,7 @@ impl AsyncWrite for MuxSend {
         // Without the lock: other streams go on while the bytes are copied.
         let packet = self.wrap(&bytes[..some]);
         let some = packet.body.len();
+        self.yields = packet.kind == Kind::Sealed;
         let mut state = self.shared.lock();
         writable(&mut state, self.id)?.credit -= some;
         self.shared.push_locked(&mut state, packet);
