@@ -404,3 +404,79 @@ impl Shared {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use sedge_base::NodeId;
+
+    use super::*;
+    use crate::conn::PathClass;
+    use crate::quic::Liveness;
+    use crate::transport::Protocol;
+
+    fn shared() -> Shared {
+        let second = Duration::from_secs(1);
+        Shared::new(&Terms {
+            peer: NodeId::from_bytes([1; 32]),
+            protocol: Protocol::Mesh,
+            dialled_by: Side::Us,
+            path: PathClass::Local,
+            window: 1_000,
+            sealed: false,
+            liveness: Liveness { keep_alive: second, silent_after: second },
+        })
+    }
+
+    fn handle(shared: &Shared, kind: Kind, stream: u64, len: usize) -> Result<(), &'static str> {
+        shared.handle(Packet::new(kind, stream, vec![0; len]))
+    }
+
+    #[test]
+    fn a_peer_may_not_send_more_than_there_is_room_for() {
+        let shared = shared();
+        handle(&shared, Kind::Open, 2, 0).unwrap();
+        handle(&shared, Kind::Data, 2, 600).unwrap();
+        assert_eq!(handle(&shared, Kind::Data, 2, 600), Err("more data than allowed"));
+    }
+
+    #[test]
+    fn a_peer_may_not_open_streams_without_end_or_of_ours() {
+        let shared = shared();
+        assert!(handle(&shared, Kind::Open, 1, 0).is_err());
+        for at in 1..=STREAMS as u64 {
+            handle(&shared, Kind::Open, at * 2, 0).unwrap();
+        }
+        let next = (STREAMS as u64 + 1) * 2;
+        assert_eq!(handle(&shared, Kind::Open, next, 0), Err("too many streams"));
+    }
+
+    #[test]
+    fn a_peer_that_asks_and_never_reads_is_given_up() {
+        let shared = shared();
+        let asked = (0..=QUEUE + 1).map(|_| handle(&shared, Kind::Ping, 0, 8));
+        assert!(asked.last().unwrap().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn packets_in_any_order_never_panic_and_stay_bounded(
+            packets in proptest::collection::vec((2_u8..=10, 0_u64..12, 0_usize..500), 0..200)
+        ) {
+            const KINDS: [Kind; 9] = [
+                Kind::Open, Kind::Data, Kind::Window, Kind::Fin, Kind::Reset, Kind::Stop,
+                Kind::Close, Kind::Ping, Kind::Pong,
+            ];
+            let shared = shared();
+            for (kind, stream, len) in packets {
+                let _ = handle(&shared, KINDS[usize::from(kind) - 2], stream, len);
+            }
+            let state = shared.lock();
+            prop_assert!(state.theirs <= STREAMS && state.theirs == state.slots.len());
+            let held = |slot: &Slot| slot.inbox.iter().map(Body::len).sum::<usize>();
+            prop_assert!(state.slots.values().all(|it| held(it) <= 1_000));
+        }
+    }
+}
