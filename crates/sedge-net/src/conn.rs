@@ -9,12 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use sedge_base::{ErrorKind, NodeId};
+use serde::{Deserialize, Serialize};
 
 use crate::stream::{Incoming, Outgoing, Stream};
 use crate::transport::Protocol;
 
 /// How far away a peer is, nearest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PathClass {
     /// On this machine.
     Local,

@@ -68,6 +68,8 @@ mod memory;
 mod quic;
 mod websocket;
 
+mod ways;
+
 mod lan;
 mod locate;
 mod pool;
@@ -92,5 +94,8 @@ pub use memory::{Memory, MemoryNet};
 pub use pool::{Pool, PoolOptions};
 pub use quic::{BindError, Liveness, Quic, QuicOptions};
 pub use stream::{BoxFuture, Incoming, Outgoing, RecvStream, SendStream, Stream};
-pub use transport::{Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried};
+pub use transport::{
+    Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried, WayTried,
+};
+pub use ways::Ways;
 pub use websocket::{WebSocket, WebSocketError, WebSocketOptions};

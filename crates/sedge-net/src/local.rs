@@ -152,7 +152,7 @@ impl Local {
     async fn connect(&self, peer: NodeId) -> Result<(PathClass, Carrier, Ends), Fault> {
         // It fails where there is no socket, or one that its owner left behind.
         let Ok(socket) = UnixStream::connect(path_of(&self.dir, peer)).await else {
-            return Err(Fault::Silent);
+            return Err(Fault::NoAddress);
         };
         let (carrier, ends) = same_user(socket)?;
         Ok((PathClass::Local, carrier, ends))

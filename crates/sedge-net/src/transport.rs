@@ -104,6 +104,19 @@ impl fmt::Display for Tried {
     }
 }
 
+/// One of several ways to a node, and why it did not lead there.
+#[derive(Debug, Clone)]
+pub struct WayTried {
+    /// The transport's name.
+    pub scheme: &'static str,
+    /// Why not.
+    pub error: DialError,
+}
+
+fn each(ways: &[WayTried]) -> String {
+    ways.iter().map(|it| format!("{}: {}", it.scheme, it.error)).collect::<Vec<_>>().join("; ")
+}
+
 /// Why a node could not be dialled.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -161,6 +174,14 @@ pub enum DialError {
         /// Why the last one failed.
         source: Arc<Self>,
     },
+    /// None of several ways led to it.
+    #[error("node {} cannot be reached: {}", peer.short(), each(ways))]
+    NoWay {
+        /// Whom.
+        peer: NodeId,
+        /// What became of each way, nearest first.
+        ways: Arc<[WayTried]>,
+    },
     /// This end of the transport is closed.
     #[error("the transport is closed")]
     Closed,
@@ -186,6 +207,7 @@ impl DialError {
             | Self::Refused { .. }
             | Self::NotSpoken { .. }
             | Self::Waiting { .. }
+            | Self::NoWay { .. }
             | Self::Closed => ErrorKind::Unavailable,
             Self::Itself => ErrorKind::Invalid,
             Self::Handshake { .. } => ErrorKind::Unauthenticated,

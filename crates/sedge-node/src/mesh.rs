@@ -3,6 +3,7 @@
 //! Invariant: nothing listens beyond loopback while the node is alone and nobody is being paired.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use futures_util::future::BoxFuture;
 use sedge_base::{ErrorKind, NodeId, Secret, TaskScope};
 use sedge_capability::Failure;
 use sedge_net::{
-    BindError, CloseReason, Conn, DialError, LanOptions, Pool, PoolOptions, Protocol, Quic,
-    QuicOptions, Transport,
+    Admission, BindError, CloseReason, Conn, DialError, LanOptions, PathClass, Pool, PoolOptions,
+    Protocol, Quic, QuicOptions, Transport, Ways,
 };
 use tracing::{info, warn};
 
@@ -21,13 +22,34 @@ use crate::serve;
 /// How long a dial may take: a node on the local network answers in milliseconds.
 const DIAL_WITHIN: Duration = Duration::from_millis(1500);
 
+/// A network that a node is put on instead of the machine's: that of a simulation.
+pub trait Network: Send + Sync + std::fmt::Debug + 'static {
+    /// Makes a node's end of it; it speaks [`Protocol::Mesh`].
+    fn join(&self, node: NodeId, admission: Arc<dyn Admission>) -> Arc<dyn Transport>;
+}
+
+impl Network for sedge_net::MemoryNet {
+    fn join(&self, node: NodeId, admission: Arc<dyn Admission>) -> Arc<dyn Transport> {
+        Arc::new(Self::join(self, node, &[Protocol::Mesh], admission))
+    }
+}
+
+/// Where the mesh is to be found, as checked.
+#[derive(Debug)]
+pub(crate) struct MeshOptions {
+    pub(crate) listen: SocketAddr,
+    /// Whether the owner asked for this very port; otherwise a taken one is replaced.
+    pub(crate) exact: bool,
+    pub(crate) lan_discovery: bool,
+    /// The folder where the nodes of this machine and user meet.
+    pub(crate) meeting: Option<PathBuf>,
+    pub(crate) network: Option<Arc<dyn Network>>,
+}
+
 /// The switch of the mesh: open or closed.
 #[derive(Debug)]
 pub(crate) struct Mesh {
-    listen: SocketAddr,
-    /// Whether the owner asked for this very port; otherwise a taken one is replaced.
-    exact: bool,
-    lan_discovery: bool,
+    options: MeshOptions,
     open: RwLock<Option<Arc<Open>>>,
     /// Held while opening or closing.
     gate: tokio::sync::Mutex<()>,
@@ -36,19 +58,41 @@ pub(crate) struct Mesh {
 /// The open end.
 #[derive(Debug)]
 pub(crate) struct Open {
-    pub(crate) quic: Arc<Quic>,
+    /// Every way there is, as one.
+    transport: Arc<dyn Transport>,
+    /// The way between machines; `None` in a simulation.
+    quic: Option<Arc<Quic>>,
     pub(crate) pool: Pool,
     /// Why the local network cannot be asked, if it cannot.
     pub(crate) lan_fault: Option<String>,
     scope: TaskScope,
 }
 
+/// The ends of a mesh that opens.
+struct Bound {
+    transport: Arc<dyn Transport>,
+    quic: Option<Arc<Quic>>,
+    lan_fault: Option<String>,
+}
+
+impl Open {
+    /// Returns the way between machines.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] in a simulation, which has none.
+    pub(crate) fn quic(&self) -> Result<&Arc<Quic>, Failure> {
+        self.quic.as_ref().ok_or_else(|| {
+            Failure::new(ErrorKind::Unavailable, "no_quic", "this network has no QUIC")
+        })
+    }
+}
+
 impl Mesh {
-    pub(crate) fn new(listen: SocketAddr, exact: bool, lan_discovery: bool) -> Self {
+    pub(crate) fn new(mut options: MeshOptions) -> Self {
         // On loopback there is no local network to ask.
-        let lan_discovery = lan_discovery && !listen.ip().is_loopback();
-        let gate = tokio::sync::Mutex::new(());
-        Self { listen, exact, lan_discovery, open: RwLock::new(None), gate }
+        options.lan_discovery &= !options.listen.ip().is_loopback();
+        Self { options, open: RwLock::new(None), gate: tokio::sync::Mutex::new(()) }
     }
 
     fn current(&self) -> Option<Arc<Open>> {
@@ -79,12 +123,16 @@ impl Mesh {
         if let Some(open) = self.current() {
             return Ok(open);
         }
-        let (quic, lan_fault) = self.bind(node).await?;
-        let quic = Arc::new(quic);
+        let Bound { transport, quic, lan_fault } = self.bind(node).await?;
         let scope = node.scope.child();
-        let transport = Arc::clone(&quic) as Arc<dyn Transport>;
         let (pool, mut served) = Pool::new(Arc::clone(&transport), pool_options(node.id()), &scope);
-        let open = Arc::new(Open { quic, pool: pool.clone(), lan_fault, scope: scope.clone() });
+        let open = Arc::new(Open {
+            transport: Arc::clone(&transport),
+            quic,
+            pool: pool.clone(),
+            lan_fault,
+            scope: scope.clone(),
+        });
 
         let (accepting, adopting) = (Arc::clone(node), pool.clone());
         scope.spawn("mesh acceptor", async move |cancel| {
@@ -131,15 +179,53 @@ impl Mesh {
                 });
             }
         });
-        info!(target: "sedge::events::mesh_opened", listen = ?open.quic.listening());
+        let listen = open.quic.as_ref().map_or_else(Vec::new, |it| it.listening());
+        info!(target: "sedge::events::mesh_opened", ?listen);
         self.set(Some(Arc::clone(&open)));
         Ok(open)
     }
 
-    async fn bind(&self, node: &Arc<Node>) -> Result<(Quic, Option<String>), Failure> {
-        let mut listen = self.listen;
-        let mut lan = self.lan_discovery.then(LanOptions::default);
-        let mut lan_fault = match self.lan_discovery {
+    async fn bind(&self, node: &Arc<Node>) -> Result<Bound, Failure> {
+        if let Some(network) = &self.options.network {
+            let admission = Arc::clone(&node.members) as Arc<dyn Admission>;
+            let transport = network.join(node.id(), admission);
+            return Ok(Bound { transport, quic: None, lan_fault: None });
+        }
+        let (quic, lan_fault) = self.bind_quic(node).await?;
+        let quic = Arc::new(quic);
+        let mut ways = Vec::new();
+        ways.extend(self.bind_local(node).await);
+        ways.push(Arc::clone(&quic) as Arc<dyn Transport>);
+        let transport = Arc::new(Ways::new(node.id(), ways));
+        Ok(Bound { transport, quic: Some(quic), lan_fault })
+    }
+
+    /// Opens the way to nodes on this machine. Without it they are reached as others are.
+    #[cfg(target_os = "linux")]
+    async fn bind_local(&self, node: &Arc<Node>) -> Option<Arc<dyn Transport>> {
+        use sedge_net::{Local, LocalOptions};
+
+        let dir = self.options.meeting.clone()?;
+        let options = LocalOptions::new(Arc::new(node.identity.clone()), dir);
+        let admission = Arc::clone(&node.members) as Arc<dyn Admission>;
+        match Local::bind(options, admission).await {
+            Ok(local) => Some(Arc::new(local)),
+            Err(error) => {
+                warn!(target: "sedge::events::local_off", %error);
+                None
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    async fn bind_local(&self, _: &Arc<Node>) -> Option<Arc<dyn Transport>> {
+        None
+    }
+
+    async fn bind_quic(&self, node: &Arc<Node>) -> Result<(Quic, Option<String>), Failure> {
+        let MeshOptions { mut listen, exact, lan_discovery, .. } = self.options;
+        let mut lan = lan_discovery.then(LanOptions::default);
+        let mut lan_fault = match lan_discovery {
             true => None,
             false => Some("discovery is off on this node".to_owned()),
         };
@@ -147,10 +233,10 @@ impl Mesh {
             let secret = Secret::new(*node.identity.signing_seed());
             let options =
                 QuicOptions { lan: lan.clone(), ..QuicOptions::new(secret, vec![listen]) };
-            let admission = Arc::clone(&node.members) as Arc<dyn sedge_net::Admission>;
+            let admission = Arc::clone(&node.members) as Arc<dyn Admission>;
             match Quic::bind(options, admission).await {
                 Ok(quic) => return Ok((quic, lan_fault)),
-                Err(BindError::InUse { .. }) if !self.exact && listen.port() != 0 => {
+                Err(BindError::InUse { .. }) if !exact && listen.port() != 0 => {
                     listen.set_port(0);
                 }
                 Err(BindError::Lan(fault)) => {
@@ -212,16 +298,21 @@ impl Mesh {
         self.live(peer)?.rtt()
     }
 
+    /// Returns how far away a member is that there is a connection with.
+    pub(crate) fn path(&self, peer: &NodeId) -> Option<PathClass> {
+        Some(self.live(peer)?.path())
+    }
+
     /// Returns where others can reach this node; empty while the mesh is closed.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.current().map_or_else(Vec::new, |it| it.quic.place().direct)
+        self.current().map_or_else(Vec::new, |it| it.transport.place().direct)
     }
 
     /// Closes the end and tells the peers.
     pub(crate) async fn close(&self, within: Duration) {
         let _gate = self.gate.lock().await;
         if let Some(open) = self.set(None) {
-            open.quic.close(within).await;
+            open.transport.close(within).await;
             open.scope.stop();
             info!(target: "sedge::events::mesh_closed", "the mesh is closed");
         }

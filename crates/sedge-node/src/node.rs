@@ -225,6 +225,7 @@ impl Node {
                     status: if here { Presence::Online } else { known.presence() },
                     owner: known.membership.member.roles.contains(&sedge_trust::swarm::Role::Owner),
                     rtt_us: if here { Some(0) } else { known.rtt.map(micros) },
+                    path: self.mesh.path(&id),
                     running: advert.map_or(0, |it| it.running),
                     limit: advert.map_or(0, |it| it.limit),
                     cpu_percent: advert.map(|it| it.gauges.cpu_percent),

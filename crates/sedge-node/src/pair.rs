@@ -130,8 +130,9 @@ impl Node {
         let nameplate = Nameplate::from(code.nameplate());
         let spoken = code.to_string();
         let open = self.mesh.open(self).await?;
-        let place = open.quic.place();
-        let beacon = match open.quic.listening().first() {
+        let quic = open.quic()?;
+        let place = quic.place();
+        let beacon = match quic.listening().first() {
             Some(addr) => match Beacon::open(*addr, &place.peer_addr(), Some(nameplate)).await {
                 Ok(beacon) => Some(beacon),
                 Err(error) => {
@@ -152,8 +153,8 @@ impl Node {
             inner.number
         };
         self.members.set_pairing(true);
-        open.quic.set_protocols(&[Protocol::Mesh, Protocol::Pair]);
-        if let Some(lan) = open.quic.lan() {
+        quic.set_protocols(&[Protocol::Mesh, Protocol::Pair]);
+        if let Some(lan) = quic.lan() {
             lan.announce_invite(Some(nameplate));
         }
         let node = Arc::clone(self);
@@ -188,9 +189,11 @@ impl Node {
         self.members.set_pairing(false);
         if self.members.others().is_empty() {
             self.mesh.close(CLOSE_WITHIN).await;
-        } else if let Ok(open) = self.mesh.open(self).await {
-            open.quic.set_protocols(&[Protocol::Mesh]);
-            if let Some(lan) = open.quic.lan() {
+        } else if let Ok(open) = self.mesh.open(self).await
+            && let Ok(quic) = open.quic()
+        {
+            quic.set_protocols(&[Protocol::Mesh]);
+            if let Some(lan) = quic.lan() {
                 lan.announce_invite(None);
             }
         }

@@ -23,7 +23,7 @@ use crate::execute::Executor;
 use crate::home::{Home, HomeError};
 use crate::load::{Gauges, Meter};
 use crate::members::Members;
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, MeshOptions, Network};
 use crate::node::{Node, internal, unwritten};
 use crate::pair::Pairing;
 use crate::registry::Registry;
@@ -45,6 +45,10 @@ pub struct StartOptions {
     pub no_model: bool,
     /// Where model files are kept; nodes of one machine may share the folder.
     pub models: Option<PathBuf>,
+    /// The folder where the nodes of this machine and user meet; made if it is missing.
+    pub meeting: Option<PathBuf>,
+    /// The network to be on instead of the machine's.
+    pub network: Option<Arc<dyn Network>>,
 }
 
 /// Why a node does not start. Nothing was changed that a next start would not find again.
@@ -146,8 +150,13 @@ impl Node {
         }
         let executor =
             Executor::new(Arc::clone(&registry), Arc::clone(&ledger), clock.clone(), scope.clone());
-        let listen = options.listen.unwrap_or(config.node.listen);
-        let mesh = Mesh::new(listen, options.listen.is_some(), config.node.lan_discovery);
+        let mesh = Mesh::new(MeshOptions {
+            listen: options.listen.unwrap_or(config.node.listen),
+            exact: options.listen.is_some(),
+            lan_discovery: config.node.lan_discovery,
+            meeting: options.meeting,
+            network: options.network,
+        });
         let members = Arc::new(found.members);
         let access = Access::new(Arc::clone(&members), store.clone(), clock.clone());
         let node = Arc::new(Self {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, Failure, Kind, Media, Name, Outcome};
 use sedge_ledger::Witnessed;
+use sedge_net::PathClass;
 use sedge_trust::receipt::Checkpoint;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,8 @@ pub struct NodeView {
     pub owner: bool,
     /// How far away: the round trip in microseconds; 0 for the node itself.
     pub rtt_us: Option<u64>,
+    /// Which way leads to it now: `local`, `lan`, `direct` or `relayed`; `None` without a connection.
+    pub path: Option<PathClass>,
     /// Tasks in flight now.
     pub running: u32,
     /// Tasks it takes at once.

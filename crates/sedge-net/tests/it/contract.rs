@@ -1,10 +1,11 @@
 //! Every transport passes the same check.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use sedge_base::NodeId;
 use sedge_net::conformance::{self, Ends};
-use sedge_net::{MemoryNet, PeerAddr, Protocol, Transport};
+use sedge_net::{Admission, DialError, MemoryNet, PeerAddr, Protocol, Transport, Ways};
 
 use crate::peers::{Guests, identity, node_of, quic, websocket};
 
@@ -77,4 +78,36 @@ async fn websocket_keeps_the_contract() {
     conformance::check(ends).await.unwrap_or_else(|broken| panic!("{broken}"));
     assert_eq!(at_b.metrics().refused(), 1);
     assert_eq!(at_b.metrics().opened.load(Relaxed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_ways_keep_the_contract_and_the_nearest_wins() {
+    let [a, b, c, d] = [1, 2, 3, 4].map(|it| NodeId::from_bytes([it; 32]));
+    let (near, far) = (MemoryNet::new(), MemoryNet::new());
+    let both = |node, guests: &Arc<Guests>| {
+        let on = |net: &MemoryNet| {
+            let guests: Arc<dyn Admission> = Arc::<Guests>::clone(guests);
+            Arc::new(net.join(node, &[Protocol::Mesh], guests)) as Arc<dyn Transport>
+        };
+        Ways::new(node, vec![on(&near), on(&far)])
+    };
+    let at_a = both(a, &Guests::members(&[b, d]));
+    let at_b = both(b, &Guests::members(&[a]));
+    let stranger = both(c, &Guests::everybody());
+    let absent = PeerAddr::new(d);
+    let ends = Ends { a: &at_a, b: &at_b, stranger: &stranger, absent: &absent };
+    conformance::check(ends).await.unwrap_or_else(|broken| panic!("{broken}"));
+
+    near.cut(a, b);
+    let (by_far, _at_b) = crate::peers::connect(&at_a, &at_b).await;
+    assert!(by_far.is_open());
+    near.heal(a, b);
+    let (by_near, _also_at_b) = crate::peers::connect(&at_a, &at_b).await;
+    far.cut(a, b);
+    assert!(by_near.is_open());
+    assert_eq!(by_far.closed().await.to_string(), "the peer fell silent");
+    near.cut(a, b);
+    let to = at_b.place().peer_addr();
+    let error = at_a.dial(&to, Protocol::Mesh, crate::peers::SOON).await.unwrap_err();
+    assert!(matches!(&error, DialError::NoWay { ways, .. } if ways.len() == 2), "{error}");
 }

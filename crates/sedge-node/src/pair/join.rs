@@ -176,7 +176,7 @@ async fn find(open: &Arc<Open>, code: &Code, at: Option<String>) -> Result<Found
 }
 
 async fn by_lan(open: &Arc<Open>, nameplate: Nameplate) -> Result<Found, String> {
-    let Some(lan) = open.quic.lan() else {
+    let Some(lan) = open.quic().ok().and_then(|it| it.lan()) else {
         return Err(open.lan_fault.clone().unwrap_or_else(|| "discovery is off".to_owned()));
     };
     let heard = lan.discover(nameplate, FIND_WITHIN).await.map_err(|it| it.to_string())?;
@@ -197,5 +197,6 @@ async fn by_address(open: &Arc<Open>, nameplate: Nameplate, at: &str) -> Result<
 }
 
 async fn dial(open: &Arc<Open>, peer: &PeerAddr) -> Result<Conn, String> {
-    open.quic.dial(peer, Protocol::Pair, FIND_WITHIN).await.map_err(|it| it.to_string())
+    let quic = open.quic().map_err(|it| it.to_string())?;
+    quic.dial(peer, Protocol::Pair, FIND_WITHIN).await.map_err(|it| it.to_string())
 }

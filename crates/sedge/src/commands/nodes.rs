@@ -34,7 +34,10 @@ fn words(nodes: &[NodeView]) -> String {
         };
         let distance = match node.rtt_us {
             _ if node.here => "here".to_owned(),
-            Some(rtt) => spoken(Duration::from_micros(rtt)),
+            Some(rtt) => match node.path {
+                Some(path) => format!("{} {}", spoken(Duration::from_micros(rtt)), path.name()),
+                None => spoken(Duration::from_micros(rtt)),
+            },
             None => unknown(),
         };
         table.row([

@@ -81,14 +81,15 @@ impl Up {
             .enable_all()
             .build()
             .map_err(|err| Failed::io("no runtime", &err))?;
-        runtime.block_on(self.serve(home, config, models, *ui))
+        let folders = (models, meeting(settings)?);
+        runtime.block_on(self.serve(home, config, folders, *ui))
     }
 
     async fn serve(
         self,
         home: Home,
         config: Config,
-        models: PathBuf,
+        (models, meeting): (PathBuf, PathBuf),
         ui: Ui,
     ) -> Result<(), Failed> {
         let api_key_file = home.api_key_path();
@@ -98,6 +99,8 @@ impl Up {
             listen: self.listen,
             no_model: self.no_model,
             models: Some(models),
+            meeting: Some(meeting),
+            network: None,
         };
         let mut signals = Signals::new()?;
         let node = Node::start(home, config, options)
@@ -244,4 +247,12 @@ fn banner(ready: &Ready<'_>) -> String {
         text.push_str(&format!("  {DIM}{label:8}{DIM:#} {value}\n"));
     }
     text
+}
+
+/// Returns the folder where this user's nodes on this machine meet; its parent exists.
+fn meeting(settings: &Settings) -> Result<PathBuf, Failed> {
+    let cache = settings.cache()?;
+    // Where it cannot be made, the node says so and reaches the others as on any network.
+    drop(std::fs::create_dir_all(&cache));
+    Ok(cache.join("run"))
 }
