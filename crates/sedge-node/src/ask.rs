@@ -104,14 +104,16 @@ impl Node {
         let mut found = Vec::new();
         for (node, known) in self.members.all() {
             let here = node == me;
-            let (offers, gauges, running, limit) = match (&known.advert, here) {
+            let (offers, gauges, running, limit, draining) = match (&known.advert, here) {
                 (_, true) => {
                     let advert = self.advert();
                     // The task at hand has its place already and is not in its own way.
                     let running = advert.running.saturating_sub(1);
-                    (advert.offers, advert.gauges, running, advert.limit)
+                    (advert.offers, advert.gauges, running, advert.limit, advert.draining)
                 }
-                (Some(it), false) => (it.offers.clone(), it.gauges, it.running, it.limit),
+                (Some(it), false) => {
+                    (it.offers.clone(), it.gauges, it.running, it.limit, it.draining)
+                }
                 (None, false) => continue,
             };
             let fits = |it: &Offered| {
@@ -124,7 +126,7 @@ impl Node {
                 name: known.name().to_owned(),
                 here,
                 healthy: here || known.reason.is_none(),
-                draining: false,
+                draining,
                 load: Load { running: offered.running, waiting: 0, limit: offered.limit },
                 node_load: Load { running, waiting: 0, limit },
                 free_memory: gauges.free_memory,
@@ -135,6 +137,11 @@ impl Node {
                 labels: offered.descriptor.labels.clone(),
             };
             found.push(Offering { candidate, descriptor: Arc::new(offered.descriptor) });
+        }
+        // Who drains still works for those who name it, or find nobody else.
+        let free = |it: &Offering| it.candidate.healthy && !it.candidate.draining;
+        if ask.on.is_some() || !found.iter().any(free) {
+            found.iter_mut().for_each(|it| it.candidate.draining = false);
         }
         found
     }

@@ -33,7 +33,9 @@ pub(crate) async fn beat_all(node: Arc<Node>) {
 impl Node {
     /// Exchanges adverts with one member, and rosters if they differ.
     pub(crate) async fn beat(self: &Arc<Self>, peer: NodeId) {
-        match self.exchange(peer).await {
+        let exchanged = self.exchange(peer).await;
+        self.members.checked(&peer, exchanged.is_ok());
+        match exchanged {
             Ok(()) => {}
             Err(reason) => {
                 if self.members.missed(peer, reason.clone()) {

@@ -1,5 +1,6 @@
 //! What the owner wrote in `config.toml`: one section per crate, as written and as checked.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -32,6 +33,10 @@ pub struct ConfigFile {
 pub struct NodeSection {
     /// The name that people see; the machine's host name if empty.
     pub name: String,
+    /// Where the machine stands, in the owner's words.
+    pub location: String,
+    /// Labels for this machine, such as `region = "eu"`.
+    pub labels: BTreeMap<String, String>,
     /// Where the mesh listens once the node is paired.
     pub listen: SocketAddr,
     /// Whether nodes on the local network find each other by themselves.
@@ -54,6 +59,8 @@ impl Default for NodeSection {
     fn default() -> Self {
         Self {
             name: String::new(),
+            location: String::new(),
+            labels: BTreeMap::new(),
             listen: SocketAddr::from(([0, 0, 0, 0], 7377)),
             lan_discovery: true,
             max_tasks: 64,
@@ -82,6 +89,10 @@ pub struct Config {
 pub struct NodeConfig {
     /// The name that people see, 1 to 64 visible characters; `None` means the host's name.
     pub name: Option<String>,
+    /// Where the machine stands, at most 64 characters; may be empty.
+    pub location: String,
+    /// At most 32 labels of at most 64 characters each way.
+    pub labels: BTreeMap<String, String>,
     /// Where the mesh listens once the node is paired.
     pub listen: SocketAddr,
     /// Whether nodes on the local network find each other by themselves.
@@ -180,6 +191,8 @@ impl TryFrom<NodeSection> for NodeConfig {
     fn try_from(section: NodeSection) -> Result<Self, ConfigError> {
         let NodeSection {
             name,
+            location,
+            labels,
             listen,
             lan_discovery,
             max_tasks,
@@ -196,17 +209,43 @@ impl TryFrom<NodeSection> for NodeConfig {
         if advert_period < Duration::from_millis(100) {
             return Err(value("node.advert_period", "at least 100ms"));
         }
+        let short =
+            |text: &str| text.chars().count() <= MAX_LABEL && !text.contains(char::is_control);
+        if !short(&location) {
+            return Err(value("node.location", LABEL_RULE));
+        }
+        let fits = |(key, text): (&String, &String)| !key.is_empty() && short(key) && short(text);
+        if labels.len() > MAX_LABELS || !labels.iter().all(fits) {
+            return Err(value("node.labels", LABELS_RULE));
+        }
         let name = match name.as_str() {
             "" => None,
             name => Some(check_name(name).ok_or_else(|| value("node.name", NAME_RULE))?),
         };
-        Ok(Self { name, listen, lan_discovery, max_tasks, task_time, advert_period, keep_inputs })
+        Ok(Self {
+            name,
+            location,
+            labels,
+            listen,
+            lan_discovery,
+            max_tasks,
+            task_time,
+            advert_period,
+            keep_inputs,
+        })
     }
 }
 
 fn size_from_text<'de, D: Deserializer<'de>>(input: D) -> Result<ByteSize, D::Error> {
     String::deserialize(input)?.parse().map_err(serde::de::Error::custom)
 }
+
+/// The most labels of a node.
+const MAX_LABELS: usize = 32;
+/// The most characters of a label's name, its value, or a place.
+const MAX_LABEL: usize = 64;
+const LABEL_RULE: &str = "at most 64 visible characters";
+const LABELS_RULE: &str = "at most 32 names with values, each of at most 64 visible characters";
 
 /// What a node's name must be, in words.
 pub(crate) const NAME_RULE: &str = "1 to 64 letters, digits, dots, hyphens or underscores";
@@ -238,7 +277,7 @@ mod tests {
         check(
             "",
             expect![[
-                r#"NodeConfig { name: None, listen: 0.0.0.0:7377, lan_discovery: true, max_tasks: 64, task_time: 300s, advert_period: 2s, keep_inputs: ByteSize(67108864) }"#
+                r#"NodeConfig { name: None, location: "", labels: {}, listen: 0.0.0.0:7377, lan_discovery: true, max_tasks: 64, task_time: 300s, advert_period: 2s, keep_inputs: ByteSize(67108864) }"#
             ]],
         );
     }
@@ -264,6 +303,12 @@ mod tests {
     #[test]
     fn a_wrong_value_is_named() {
         check("[node]\nmax_tasks = 0", expect!["`node.max_tasks` must be at least 1"]);
+        check(
+            "[node]\nlabels = { \"\" = \"x\" }",
+            expect![
+                "`node.labels` must be at most 32 names with values, each of at most 64 visible characters"
+            ],
+        );
         check(
             "[node]\nname = \"a b\"",
             expect!["`node.name` must be 1 to 64 letters, digits, dots, hyphens or underscores"],

@@ -1,6 +1,7 @@
 //! Bringing a component to nodes: by content, stored before it is acknowledged.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,10 +39,29 @@ impl Node {
             Target::Node(text) => vec![self.members.find(text)?],
         };
         let content = ContentId::of(&wasm);
+        let everybody = matches!(target, Target::All);
+        let draining = |node: &NodeId| match self.id() == *node {
+            true => self.draining.load(Ordering::SeqCst),
+            false => self.members.get(node).is_some_and(|it| it.drains()),
+        };
+        if let (Target::Node(_) | Target::Here, Some(node)) = (&target, nodes.first())
+            && draining(node)
+        {
+            let name = self.members.name_of(node);
+            let text =
+                format!("node {name} drains: it takes nothing new until `sedge node undrain`");
+            return Err(Failure::new(ErrorKind::Unavailable, "draining", text));
+        }
         let reports = nodes.into_iter().map(|node| {
+            let skipped = everybody && draining(&node);
             let (name, wasm, options) = (name.clone(), wasm.clone(), options.clone());
             async move {
                 let began = Instant::now();
+                let node_name = self.members.name_of(&node);
+                if skipped {
+                    let (content, failure) = (None, None);
+                    return Deployed { node, node_name, content, failure, skipped, took_ms: 0 };
+                }
                 let done = if node == self.id() {
                     self.deploy_here(name, wasm, Some(content), options).await
                 } else {
@@ -49,15 +69,16 @@ impl Node {
                 };
                 Deployed {
                     node,
-                    node_name: self.members.name_of(&node),
+                    node_name,
                     content: done.as_ref().ok().copied(),
                     failure: done.err(),
+                    skipped,
                     took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
                 }
             }
         });
         let reports = join_all(reports).await;
-        if reports.iter().any(|it| it.node == self.id() && it.failure.is_none()) {
+        if reports.iter().any(|it| it.node == self.id() && it.content.is_some()) {
             // What this node offers has changed: tell now, so that the next call finds it.
             join_all(self.members.others().into_iter().map(|it| self.beat(it))).await;
         }
@@ -101,7 +122,7 @@ impl Node {
         Ok(content)
     }
 
-    async fn deploy_there(
+    pub(crate) async fn deploy_there(
         self: &Arc<Self>,
         node: NodeId,
         name: Name,

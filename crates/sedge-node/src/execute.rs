@@ -1,6 +1,7 @@
 //! Running a task on this node: admission, the engine, and the receipt at the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use sedge_base::{Clock, ContentId, ErrorKind, TaskScope, Timestamp};
@@ -19,16 +20,23 @@ pub(crate) struct Executor {
     ledger: Arc<Ledger>,
     clock: Clock,
     scope: TaskScope,
+    /// Tasks that ended well.
+    finished: Arc<AtomicU64>,
 }
 
 impl Executor {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         registry: Arc<Registry>,
         ledger: Arc<Ledger>,
         clock: Clock,
         scope: TaskScope,
     ) -> Self {
-        Self { registry, ledger, clock, scope }
+        Self { registry, ledger, clock, scope, finished: Arc::default() }
+    }
+
+    /// Returns how many tasks ended well since the node started.
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.load(Ordering::Relaxed)
     }
 
     /// Starts a task here. The outcome's end carries the receipt, which is on disk by then.
@@ -58,6 +66,7 @@ impl Executor {
         let (told, begun) = oneshot::channel();
         let run = Run { task, task_hash, descriptor, started };
         let (ledger, clock) = (Arc::clone(&self.ledger), self.clock.clone());
+        let finished = Arc::clone(&self.finished);
         self.scope.spawn("task", async move |cancel| {
             let watched = tokio::select! {
                 biased;
@@ -81,6 +90,9 @@ impl Executor {
             };
             if let Some(end) = &watched.end {
                 entry.learn(end);
+                if end.failure.is_none() {
+                    finished.fetch_add(1, Ordering::Relaxed);
+                }
             }
             finish(run, watched, sink, (&ledger, &clock)).await;
             drop::<Place>(place);

@@ -9,14 +9,17 @@
 //! was asked and by the one that runs it, in one place (`access`); an answer from another node without
 //! a receipt that holds is no answer.
 
+mod about;
 mod access;
 mod artifacts;
 mod ask;
+mod balance;
 mod beat;
 mod chains;
 mod config;
 mod deploy;
 mod execute;
+mod health;
 mod home;
 mod load;
 mod members;
@@ -32,6 +35,7 @@ mod start;
 mod view;
 mod wire;
 
+pub use about::About;
 pub use access::Pass;
 pub use artifacts::{
     ArtifactList, ArtifactView, ArtifactsConfig, ArtifactsSection, Digest, DrawnFrom, Fetched,
@@ -39,6 +43,7 @@ pub use artifacts::{
 };
 pub use ask::Routed;
 pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};
+pub use health::{Advice, Health, NodeHealth, SwarmHealth};
 pub use home::{Home, HomeError, Running};
 pub use load::Gauges;
 pub use mesh::Network;
@@ -49,6 +54,7 @@ pub use sedge_net::artifact::Progress;
 pub use sedge_store::Keep;
 pub use start::{StartError, StartOptions};
 pub use view::{
-    Answer, Ask, Chains, Compared, Deploy, DeployOptions, Deployed, Invitation, InviteState,
-    Joined, NodeView, Offer, Presence, Replayed, RevokedView, Status, Target, WayFailed, Witness,
+    Answer, Ask, Chains, Compared, Deploy, DeployOptions, Deployed, Drained, Invitation,
+    InviteState, Joined, Moved, NodeView, Offer, Presence, Replayed, RevokedView, Status, Target,
+    WayFailed, Witness,
 };

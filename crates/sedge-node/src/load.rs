@@ -21,6 +21,17 @@ pub struct Gauges {
     pub resident: ByteSize,
 }
 
+impl Gauges {
+    /// Returns how much of the memory is in use, in percent; 0 when nothing was measured.
+    pub fn memory_percent(&self) -> f64 {
+        let (free, total) = (self.free_memory.as_bytes(), self.total_memory.as_bytes());
+        match total {
+            0 => 0.0,
+            total => total.saturating_sub(free) as f64 / total as f64 * 100.0,
+        }
+    }
+}
+
 /// Reads the machine's figures.
 #[derive(Debug)]
 pub(crate) struct Meter(Mutex<Option<System>>);

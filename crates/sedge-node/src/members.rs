@@ -17,6 +17,8 @@ use sedge_net::{Admission, PeerAddr, Protocol};
 use sedge_trust::swarm::Role;
 use sedge_trust::{Membership, Revocation, Revoked, TokenId, verify_membership, verify_revocation};
 
+use crate::about::About;
+use crate::health::Checks;
 use crate::view::Presence;
 use crate::wire::{Advert, Listed, Roster};
 
@@ -127,6 +129,10 @@ pub(crate) struct Known {
     pub(crate) reason: Option<String>,
     /// Whether it said, the last time, that this node is no member.
     pub(crate) refuses: bool,
+    /// Whether it answered, of late.
+    pub(crate) checks: Checks,
+    /// What it last said that it is; kept when it is away.
+    pub(crate) about: About,
 }
 
 impl Known {
@@ -141,6 +147,8 @@ impl Known {
             rtt: None,
             reason: None,
             refuses: false,
+            checks: Checks::default(),
+            about: About::default(),
         }
     }
 
@@ -151,6 +159,11 @@ impl Known {
             (None, Some(_)) => Presence::Online,
             (None, None) => Presence::Connecting,
         }
+    }
+
+    /// Returns whether it said, the last time, that it takes no new work.
+    pub(crate) fn drains(&self) -> bool {
+        self.advert.as_ref().is_some_and(|it| it.draining)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -295,11 +308,19 @@ impl Members {
         let now = self.clock.now();
         if let Some(known) = self.write().list.get_mut(&node) {
             add_addresses(&mut known.addresses, &advert.addresses);
+            known.about = advert.about.clone();
             known.advert = Some(advert);
             known.last_seen = Some(now);
             known.rtt = rtt.or(known.rtt);
             known.reason = None;
             known.refuses = false;
+        }
+    }
+
+    /// Notes whether a member answered when it was due.
+    pub(crate) fn checked(&self, node: &NodeId, answered: bool) {
+        if let Some(known) = self.write().list.get_mut(node) {
+            known.checks.note(answered);
         }
     }
 

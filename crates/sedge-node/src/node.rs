@@ -1,7 +1,7 @@
 //! The node: a struct of its parts, and what doors ask of it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,10 +15,13 @@ use sedge_trust::{Identity, Owner};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use crate::about::About;
 use crate::access::{Access, Pass};
 use crate::artifacts::Depot;
-use crate::config::Config;
+use crate::balance::functions;
+use crate::config::{Config, NodeConfig};
 use crate::execute::Executor;
+use crate::health::Health;
 use crate::home::{Home, Running};
 use crate::load::{Gauges, Meter};
 use crate::members::Members;
@@ -57,6 +60,8 @@ pub struct Node {
     pub(crate) gauges: Mutex<Gauges>,
     /// Tasks that were asked here and run now, wherever.
     pub(crate) running: AtomicU32,
+    /// Whether this node takes no new work.
+    pub(crate) draining: AtomicBool,
     /// Told when what the node offers has changed.
     pub(crate) changed: Notify,
     pub(crate) started: Timestamp,
@@ -163,7 +168,15 @@ impl Node {
             addresses: self.mesh.addresses(),
             roster: self.members.roster_hash(),
             checkpoint: self.ledger.newest_checkpoint().and_then(|it| it.id().ok()),
+            draining: self.draining.load(Ordering::SeqCst),
+            invocations: self.executor.finished(),
+            about: self.about(),
         }
+    }
+
+    fn about(&self) -> About {
+        let NodeConfig { location, labels, .. } = &self.config.node;
+        About::here(location.clone(), labels.clone())
     }
 
     /// Measures the machine; the busy share covers the time since the last measurement.
@@ -195,6 +208,9 @@ impl Node {
             mesh: self.mesh.addresses(),
             members: self.members.all().len(),
             offers: offers.iter().map(|it| it.descriptor.name.to_string()).collect(),
+            cpu_percent: gauges.cpu_percent,
+            free_memory: gauges.free_memory,
+            total_memory: gauges.total_memory,
             resident: Some(gauges.resident),
             receipts: self.ledger.count().await.unwrap_or(0),
             two_histories: self.two_histories().await,
@@ -209,7 +225,7 @@ impl Node {
     /// Returns every member of the swarm, this node first.
     pub fn nodes(&self) -> Vec<NodeView> {
         self.measure();
-        let me = self.id();
+        let (me, now) = (self.id(), self.clock.now());
         let mine = self.advert();
         let mut views: Vec<_> = self
             .members
@@ -218,11 +234,14 @@ impl Node {
             .map(|(id, known)| {
                 let here = id == me;
                 let advert = if here { Some(&mine) } else { known.advert.as_ref() };
+                let status = if here { Presence::Online } else { known.presence() };
+                let last_seen = if here { Some(now) } else { known.last_seen };
+                let gauges = advert.map(|it| &it.gauges);
                 NodeView {
                     id,
                     name: known.name().to_owned(),
                     here,
-                    status: if here { Presence::Online } else { known.presence() },
+                    status,
                     owner: known.membership.member.roles.contains(&sedge_trust::swarm::Role::Owner),
                     rtt_us: if here { Some(0) } else { known.rtt.map(micros) },
                     path: self.mesh.path(&id),
@@ -233,14 +252,30 @@ impl Node {
                     total_memory: advert.map(|it| it.gauges.total_memory),
                     resident: advert.map(|it| it.gauges.resident),
                     addresses: if here { mine.addresses.clone() } else { known.addresses.clone() },
-                    last_seen: if here { Some(self.clock.now()) } else { known.last_seen },
+                    last_seen,
                     capabilities: advert.map_or(0, |it| it.offers.len()),
+                    functions: advert.map_or_else(Vec::new, |it| functions(&it.offers)),
+                    draining: advert.is_some_and(|it| it.draining),
+                    invocations: advert.map_or(0, |it| it.invocations),
+                    health: Health::of(status, last_seen, gauges, &known.checks, now),
+                    about: advert.map_or_else(|| known.about.clone(), |it| it.about.clone()),
                     reason: known.reason.filter(|_| !here),
                 }
             })
             .collect();
         views.sort_by_key(|it| (!it.here, it.name.clone()));
         views
+    }
+
+    /// Returns one member.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when nobody fits, [`ErrorKind::Invalid`] when several do.
+    pub fn describe(&self, node: &str) -> Result<NodeView, Failure> {
+        let id = self.members.find(node)?;
+        let found = self.nodes().into_iter().find(|it| it.id == id);
+        found.ok_or_else(|| internal("the node has just left"))
     }
 
     /// Returns everything that the swarm offers now, with the node that offers it.

@@ -91,6 +91,14 @@ async fn answer(
             Err(failure) => wire::send_refusal(writer, &failure).await,
         },
         Request::Artifact(ask) => Ok(node.depot.server.answer(ask, writer).await?),
+        Request::Drain { draining } => match node.drain_here(draining).await {
+            Ok(changed) => wire::send_reply(writer, &changed).await,
+            Err(failure) => wire::send_refusal(writer, &failure).await,
+        },
+        Request::Hand { name, to } => match node.hand(&name, to).await {
+            Ok(content) => wire::send_reply(writer, &content).await,
+            Err(failure) => wire::send_refusal(writer, &failure).await,
+        },
         Request::Undeploy { name } => match node.undeploy(&name).await {
             Ok(was) => wire::send_reply(writer, &was).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 
 use sedge_base::{Clock, ErrorKind, NodeId, TaskScope};
@@ -181,25 +181,33 @@ impl Node {
             meter: Meter::new(),
             gauges: Mutex::new(Gauges::default()),
             running: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
             changed: Notify::new(),
             api_key,
             config,
         });
-        node.redeploy().await?;
-        node.measure();
-        if !node.members.others().is_empty() {
-            drop(node.mesh.open(&node).await?);
+        node.come_up().await?;
+        Ok(node)
+    }
+
+    /// Takes up what was there before the last stop, and talks to the others.
+    async fn come_up(self: &Arc<Self>) -> Result<(), StartError> {
+        self.redeploy().await?;
+        self.remember_draining().await?;
+        self.measure();
+        if !self.members.others().is_empty() {
+            drop(self.mesh.open(self).await?);
         }
-        let beating = Arc::clone(&node);
-        node.scope.spawn("beat", async move |cancel| {
+        let beating = Arc::clone(self);
+        self.scope.spawn("beat", async move |cancel| {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => {}
                 () = beat::beat_all(beating) => {}
             }
         });
-        tracing::info!(target: "sedge::events::node_started", id = %node.id(), name = node.name);
-        Ok(node)
+        tracing::info!(target: "sedge::events::node_started", id = %self.id(), name = self.name);
+        Ok(())
     }
 
     /// Puts a member's record on disk.

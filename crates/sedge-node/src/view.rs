@@ -11,7 +11,9 @@ use sedge_net::PathClass;
 use sedge_trust::receipt::Checkpoint;
 use serde::{Deserialize, Serialize};
 
+use crate::about::About;
 use crate::access::Pass;
+use crate::health::Health;
 
 /// What a door asks a node to run.
 #[derive(Debug, Clone)]
@@ -80,8 +82,50 @@ pub struct NodeView {
     pub last_seen: Option<Timestamp>,
     /// How many capabilities it offers.
     pub capabilities: usize,
+    /// The functions among them.
+    pub functions: Vec<Name>,
+    /// Whether it takes no new work.
+    pub draining: bool,
+    /// Tasks that it finished well since it started; 0 while it is away.
+    pub invocations: u64,
+    /// How it fares.
+    #[serde(flatten)]
+    pub health: Health,
+    /// What it is, and what its owner says about it.
+    #[serde(flatten)]
+    pub about: About,
     /// Why it is not connected, if it is not.
     pub reason: Option<String>,
+}
+
+/// What became of a wish that a node take no new work, or again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// The node.
+    pub node: NodeId,
+    /// Its name.
+    pub node_name: String,
+    /// Whether it takes no new work now.
+    pub draining: bool,
+    /// Whether that is new.
+    pub changed: bool,
+}
+
+/// A function that moved, or was to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Its name.
+    pub function: Name,
+    /// Where it was.
+    pub from: NodeId,
+    /// That node's name.
+    pub from_name: String,
+    /// Where it goes.
+    pub to: NodeId,
+    /// That node's name.
+    pub to_name: String,
+    /// Why it did not move.
+    pub failure: Option<Failure>,
 }
 
 /// Whether a node can be reached now.
@@ -135,6 +179,12 @@ pub struct Status {
     pub members: usize,
     /// Names of what it offers itself.
     pub offers: Vec<String>,
+    /// Busy share of the machine's processors since the last look, in percent.
+    pub cpu_percent: f32,
+    /// Memory that programs can still get.
+    pub free_memory: ByteSize,
+    /// The machine's memory in all.
+    pub total_memory: ByteSize,
     /// Resident memory of the process.
     pub resident: Option<ByteSize>,
     /// Receipts in its chain.
@@ -251,6 +301,9 @@ pub struct Deployed {
     pub content: Option<ContentId>,
     /// Why not, when it is not.
     pub failure: Option<Failure>,
+    /// Whether the node was left out, because it drains.
+    #[serde(default)]
+    pub skipped: bool,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
 }

@@ -7,6 +7,8 @@
 //! | `run` | the input | chunks, then an end with the executor's receipt; then the requester sends the countersigned receipt back |
 //! | `deploy` | the component | what became of it |
 //! | `undeploy` | none | whether it was there |
+//! | `drain` | none | whether that is new |
+//! | `hand` | none | its content id, once the other member has it |
 //! | `chain` | none | the other side's newest checkpoint, how it goes on from what the asker keeps, and what the other side keeps of third nodes |
 //! | about an artifact | none | see [`sedge_net::artifact`] |
 //!
@@ -16,7 +18,7 @@
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use sedge_base::{ByteSize, ContentId, TaskId, Timestamp};
+use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
 use sedge_net::artifact::{ASK, Ask};
 use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, SendStream};
@@ -25,6 +27,7 @@ use sedge_trust::{Membership, Receipt, Revocation, TreeHash};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::about::About;
 use crate::load::Gauges;
 use crate::view::DeployOptions;
 
@@ -57,6 +60,18 @@ pub(crate) enum Request {
     Undeploy {
         /// Its name.
         name: Name,
+    },
+    /// Take no new work from now on, or take it again.
+    Drain {
+        /// Which of both.
+        draining: bool,
+    },
+    /// Give this function of yours to another member, and forget it when it is there.
+    Hand {
+        /// Its name.
+        name: Name,
+        /// Who gets it.
+        to: NodeId,
     },
     /// How does your chain of receipts go on from its first so many?
     Chain {
@@ -93,6 +108,15 @@ pub(crate) struct Advert {
     /// The id of its newest checkpoint: another id means that its chain has grown.
     #[serde(default)]
     pub(crate) checkpoint: Option<ContentId>,
+    /// Whether it takes no new work.
+    #[serde(default)]
+    pub(crate) draining: bool,
+    /// Tasks that it finished well since it started.
+    #[serde(default)]
+    pub(crate) invocations: u64,
+    /// What its owner says about it, and what it is.
+    #[serde(default)]
+    pub(crate) about: About,
 }
 
 /// One capability in an advert.

@@ -1,4 +1,4 @@
-//! Where a task runs: filters, load, strategies, and the explanation.
+//! Where a task runs: filters, load, strategies, and the explanation; and where functions lie.
 //!
 //! Invariants: pure, no clock, file, network or hidden randomness; the same facts give the same
 //! decision in whatever order they come; who was rejected never wins. Whether a node offers the
@@ -14,12 +14,14 @@
 //! # Ok::<(), sedge_capability::NameError>(())
 //! ```
 
+mod balance;
 mod decision;
 mod estimate;
 mod filter;
 mod request;
 mod strategies;
 
+pub use balance::{Holding, Move, rebalance};
 pub use decision::{Decision, Scored, decide};
 pub use estimate::Estimate;
 pub use filter::{Reason, Rejected};

@@ -29,6 +29,7 @@ mod server;
 mod wasi_http;
 
 pub use rest::{
-    ErrorBody, ErrorRecord, FetchLine, InviteAsk, JoinAsk, OPTIONS_HEADER, USAGE_HEADER,
+    ErrorBody, ErrorRecord, FetchLine, InviteAsk, JoinAsk, OPTIONS_HEADER, RebalanceAsk,
+    USAGE_HEADER,
 };
 pub use server::{BindError, Server};

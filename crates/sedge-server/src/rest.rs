@@ -27,6 +27,7 @@ pub use artifacts::FetchLine;
 pub(crate) use error::{Error, refuse};
 pub use error::{ErrorBody, ErrorRecord};
 pub use functions::{OPTIONS_HEADER, USAGE_HEADER};
+pub use mesh::RebalanceAsk;
 pub use pairing::{InviteAsk, JoinAsk};
 pub(crate) use query::name as capability_name;
 pub(crate) use receipts::receipt_id;
@@ -62,7 +63,12 @@ fn routes() -> Router<Shared> {
         .route("/metrics", get(node::metrics))
         .route("/stop", post(node::stop))
         .route("/nodes", get(mesh::nodes))
+        .route("/nodes/{node}", get(mesh::node))
+        .route("/nodes/{node}/drain", post(mesh::drain))
+        .route("/nodes/{node}/undrain", post(mesh::undrain))
         .route("/nodes/{node}/revoke", post(mesh::revoke))
+        .route("/health", get(mesh::health))
+        .route("/rebalance", post(mesh::rebalance))
         .route("/tokens/{id}/revoke", post(mesh::revoke_token))
         .route("/invites", post(pairing::invite).get(pairing::invite_state))
         .route("/join", post(pairing::join))

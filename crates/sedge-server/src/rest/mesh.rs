@@ -1,18 +1,82 @@
 //! The machines and what they offer.
 
 use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use sedge_node::{NodeView, Offer, RevokedView};
+use sedge_node::{Drained, Moved, NodeView, Offer, Presence, RevokedView, SwarmHealth};
 use sedge_trust::TokenId;
+use serde::{Deserialize, Serialize};
 
 use super::error::Error;
-use super::query::invalid;
+use super::query::{Asked, invalid, json as read};
 use crate::asker::Caller;
 use crate::server::Shared;
 
-/// `GET /nodes`.
-pub(super) async fn nodes(State(shared): State<Shared>) -> Json<Vec<NodeView>> {
-    Json(shared.node.nodes())
+/// The query of the list of nodes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// Only those in this state.
+    status: Option<Presence>,
+}
+
+/// `GET /nodes?status=…`.
+pub(super) async fn nodes(
+    State(shared): State<Shared>,
+    Asked(Which { status }): Asked<Which>,
+) -> Json<Vec<NodeView>> {
+    let mut nodes = shared.node.nodes();
+    nodes.retain(|it| status.is_none_or(|status| status == it.status));
+    Json(nodes)
+}
+
+/// `GET /nodes/{node}`, the node by name, id or the beginning of an id.
+pub(super) async fn node(
+    State(shared): State<Shared>,
+    Path(node): Path<String>,
+) -> Result<Json<NodeView>, Error> {
+    Ok(Json(shared.node.describe(&node)?))
+}
+
+/// `GET /health`: how the swarm fares.
+pub(super) async fn health(State(shared): State<Shared>) -> Json<SwarmHealth> {
+    Json(shared.node.health())
+}
+
+/// `POST /nodes/{node}/drain`.
+pub(super) async fn drain(
+    State(shared): State<Shared>,
+    Path(node): Path<String>,
+) -> Result<Json<Drained>, Error> {
+    Ok(Json(shared.node.drain(&node, true).await?))
+}
+
+/// `POST /nodes/{node}/undrain`.
+pub(super) async fn undrain(
+    State(shared): State<Shared>,
+    Path(node): Path<String>,
+) -> Result<Json<Drained>, Error> {
+    Ok(Json(shared.node.drain(&node, false).await?))
+}
+
+/// What shall be moved.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RebalanceAsk {
+    /// Move every function of this node to others, instead of evening all out.
+    pub evacuate: Option<String>,
+    /// Only say what would move.
+    pub dry_run: bool,
+}
+
+/// `POST /rebalance`.
+pub(super) async fn rebalance(
+    State(shared): State<Shared>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Vec<Moved>>, Error> {
+    let RebalanceAsk { evacuate, dry_run } = read(&body?)?;
+    Ok(Json(shared.node.rebalance(evacuate.as_deref(), dry_run).await?))
 }
 
 /// `GET /capabilities`: everything that any node offers.

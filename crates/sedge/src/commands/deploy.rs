@@ -12,7 +12,7 @@ use crate::api::{Api, segment};
 use crate::failed::Failed;
 use crate::settings::Settings;
 use crate::span;
-use crate::ui::{BAD, GOOD, Ui, spoken};
+use crate::ui::{BAD, DIM, GOOD, Ui, spoken};
 
 /// Put a Wasm component on this node, on another one or on all
 #[derive(Debug, clap::Args)]
@@ -83,6 +83,10 @@ fn words(name: &str, deployed: &[Deployed]) -> String {
     let mut text = String::new();
     for it in deployed {
         let took = spoken(Duration::from_millis(it.took_ms));
+        if it.skipped {
+            text.push_str(&format!("{DIM}skipped{DIM:#}  {}: it drains\n", it.node_name));
+            continue;
+        }
         match (&it.failure, &it.content) {
             (Some(failure), _) => {
                 text.push_str(&format!("{BAD}failed{BAD:#}  {}: {failure}\n", it.node_name));

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use sedge_node::{NodeView, Presence};
+use sedge_node::NodeView;
 
+use super::node::state;
 use crate::api::Api;
 use crate::failed::Failed;
 use crate::settings::Settings;
@@ -11,13 +12,17 @@ use crate::ui::{Table, Ui, spoken};
 
 /// List the machines: state, distance, load, memory
 #[derive(Debug, clap::Args)]
-pub(crate) struct Nodes {}
+pub(crate) struct Nodes {
+    /// Only those in this state: online, offline or connecting
+    #[arg(long, value_name = "STATE", value_parser = ["online", "offline", "connecting"])]
+    status: Option<String>,
+}
 
 impl Nodes {
     /// Lists them.
     pub(crate) fn run(self, settings: &Settings, ui: &Ui) -> Result<(), Failed> {
-        let Self {} = self;
-        let nodes: Vec<NodeView> = Api::of_home(&settings.home()?)?.get("nodes")?;
+        let path = self.status.map_or_else(|| "nodes".to_owned(), |it| format!("nodes?status={it}"));
+        let nodes: Vec<NodeView> = Api::of_home(&settings.home()?)?.get(&path)?;
         ui.result(&nodes, || words(&nodes));
         Ok(())
     }
@@ -27,11 +32,8 @@ fn words(nodes: &[NodeView]) -> String {
     let unknown = || "–".to_owned();
     let mut table = Table::new(["name", "id", "state", "distance", "tasks", "busy", "free memory", "offers"]);
     for node in nodes {
-        let state = match node.status {
-            Presence::Online => "online",
-            Presence::Offline => "offline",
-            Presence::Connecting => "connecting",
-        };
+        let mut marks = vec![state(node.status)];
+        marks.extend(node.draining.then_some("draining"));
         let distance = match node.rtt_us {
             _ if node.here => "here".to_owned(),
             Some(rtt) => match node.path {
@@ -43,7 +45,7 @@ fn words(nodes: &[NodeView]) -> String {
         table.row([
             node.name.clone(),
             node.id.short(),
-            state.to_owned(),
+            marks.join(", "),
             distance,
             format!("{} of {}", node.running, node.limit),
             node.cpu_percent.map_or_else(unknown, |it| format!("{it:.0} %")),

@@ -44,6 +44,7 @@ fn words(state: &State, api: &Api) -> String {
         ("offers", state.offers.join(", ")),
         ("tasks", format!("{} running", state.running)),
         ("receipts", receipts),
+        ("machine", format!("{:.0} % busy, {} free of {}", state.cpu_percent, state.free_memory, state.total_memory)),
         ("memory", state.resident.map_or_else(|| "unknown".to_owned(), |it| it.to_string())),
     ];
     let mut text = format!("{BOLD}{}{BOLD:#} is up\n", state.name);

@@ -36,8 +36,21 @@ fn check_help(arguments: &[&str], expected: ExpectFile) {
 fn help() {
     check_help(&["--help"], expect_file!["../snapshots/help.txt"]);
     for command in [
-        "up", "invite", "join", "deploy", "call", "chat", "receipt", "bench", "artifact", "revoke",
+        "up",
+        "invite",
+        "join",
+        "deploy",
+        "call",
+        "chat",
+        "receipt",
+        "bench",
+        "artifact",
+        "revoke",
         "token",
+        "node",
+        "nodes",
+        "health",
+        "rebalance",
     ] {
         let file = format!("{}/tests/snapshots/help_{command}.txt", env!("CARGO_MANIFEST_DIR"));
         check_help(&[command, "--help"], expect_file![file]);

@@ -6,6 +6,7 @@ mod artifacts;
 mod cli;
 mod crash;
 mod demo;
+mod fleet;
 mod functions;
 mod identity;
 mod machine;
