@@ -221,7 +221,7 @@ impl Door {
                 other => Err(Fault::Verdict(other)),
             }
         };
-        let tried = || Tried { direct: to.direct.clone(), lan: Heard::Off };
+        let tried = || Tried { direct: to.direct.clone(), lan: Heard::Off, relays: Vec::new() };
         let error = if peer == self.identity.node_id() {
             DialError::Itself
         } else if self.scope.cancel().is_cancelled() {

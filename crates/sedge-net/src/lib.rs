@@ -66,6 +66,8 @@ mod door;
 mod local;
 mod memory;
 mod quic;
+mod relay;
+mod tls;
 mod websocket;
 
 mod ways;
@@ -93,6 +95,7 @@ pub use measure::{
 pub use memory::{Memory, MemoryNet};
 pub use pool::{Pool, PoolOptions};
 pub use quic::{BindError, Liveness, Quic, QuicOptions};
+pub use relay::{RelayAddr, RelayError, RelayServer, RelayState};
 pub use stream::{BoxFuture, Incoming, Outgoing, RecvStream, SendStream, Stream};
 pub use transport::{
     Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried, WayTried,

@@ -127,7 +127,7 @@ impl Memory {
         let silent = || DialError::Silent {
             peer,
             within: Duration::ZERO,
-            tried: Tried { direct: Vec::new(), lan: Heard::Off },
+            tried: Tried { direct: Vec::new(), lan: Heard::Off, relays: Vec::new() },
         };
         if !net.ends.contains_key(&self.node) {
             return Err(DialError::Closed);
@@ -174,7 +174,7 @@ impl Transport for Memory {
         let path = PathClass::Local;
         let handed = tokio::time::timeout(within, end.accepted.send(far)).await;
         if !matches!(handed, Ok(Ok(()))) {
-            let tried = Tried { direct: Vec::new(), lan: Heard::Off };
+            let tried = Tried { direct: Vec::new(), lan: Heard::Off, relays: Vec::new() };
             return Err(DialError::Silent { peer, within, tried });
         }
         Opened { peer: self.node, protocol, dialled_by: Side::Peer, path }.emit(&end.metrics);

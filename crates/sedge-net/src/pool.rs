@@ -196,7 +196,8 @@ impl Pool {
                 Look::Wait => {}
             }
             if timeout_at(deadline, changed).await.is_err() {
-                let tried = Tried { direct: to.direct.clone(), lan: Heard::Off };
+                let tried =
+                    Tried { direct: to.direct.clone(), lan: Heard::Off, relays: Vec::new() };
                 return Err(DialError::Silent { peer: to.node, within, tried });
             }
             waited = true;

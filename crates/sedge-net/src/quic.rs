@@ -1,10 +1,11 @@
 //! QUIC between nodes: an endpoint that is addressed by the node's key, with our own settings only.
 //!
-//! No relay, no DNS, no port mapper: packets go to the addresses that the caller names, and to
-//! those that the local network announces if discovery is on.
+//! No public relay, no port mapper: packets go to the addresses and relays that the caller names, and
+//! to what the local network announces if discovery is on.
 
 mod link;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,7 +17,8 @@ use iroh::endpoint::{
     Connection, ConnectionError, PortmapperConfig, QuicTransportConfig, TransportErrorCode, VarInt,
     presets,
 };
-use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey, TransportAddr};
+use iroh::{Endpoint, EndpointAddr, EndpointId, RelayMap, RelayMode, SecretKey, TransportAddr};
+use iroh_relay::tls::CaTlsConfig;
 use sedge_base::{Cancel, ErrorKind, NodeId, Secret, TaskScope};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
@@ -25,6 +27,8 @@ use self::link::{QuicLink, why_ended};
 use crate::conn::{CloseReason, Conn, ConnError, Side};
 use crate::events::{DialFailed, Ended, HandshakeFailed, Metrics, Opened, Refused};
 use crate::lan::{Lan, LanError, LanOptions};
+use crate::relay::{RelayAddr, RelayState, Watch};
+use crate::tls;
 use crate::transport::{Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried};
 
 /// How long an accepted connection may take to prove its key.
@@ -62,7 +66,8 @@ impl Default for Liveness {
 pub struct QuicOptions {
     /// The seed of the node's Ed25519 key (RFC 8032, 32 bytes).
     pub secret: Secret<[u8; 32]>,
-    /// Where to listen: at most one IPv4 and one IPv6 address; port 0 takes a free one.
+    /// Where to listen: at most one IPv4 and one IPv6 address; port 0 takes a free one. Without any
+    /// it is reached, and reaches others, through relays only.
     pub listen: Vec<SocketAddr>,
     /// What is spoken from the start; see [`Quic::set_protocols`].
     pub protocols: Vec<Protocol>,
@@ -93,7 +98,7 @@ impl QuicOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// There is more than one address of a family, or none at all.
+    /// There is more than one address of a family.
     #[error("an end listens on one IPv4 address, one IPv6 address or both")]
     Addresses,
     /// Somebody else has the port.
@@ -149,6 +154,7 @@ pub struct Quic {
     endpoint: Held,
     admission: Arc<dyn Admission>,
     lan: Option<Lan>,
+    relays: Arc<Watch>,
     /// Handed from waiter to waiter; empty while one waits.
     accepted: tokio::sync::Mutex<mpsc::Receiver<Conn>>,
     metrics: Arc<Metrics>,
@@ -169,17 +175,24 @@ impl Quic {
         let QuicOptions { secret, listen, protocols, lan, liveness, max_accepted } = options;
         let metrics = Arc::new(Metrics::default());
         let gate = Gate { admission: Arc::clone(&admission), metrics: Arc::clone(&metrics) };
+        let known = tls::Known::default();
+        let pins = Arc::clone(&known);
+        let relay_tls = CaTlsConfig::custom_server_cert_verifier(Arc::new(move |provider| {
+            Ok(tls::verifier(Arc::clone(&pins), provider))
+        }));
         let mut builder = Endpoint::builder(presets::Minimal)
             .secret_key(SecretKey::from_bytes(secret.reveal()))
             .alpns(alpns(&protocols))
             .clear_ip_transports()
-            .clear_relay_transports()
+            // None until somebody names one: see `set_relays`.
+            .relay_mode(RelayMode::Custom(RelayMap::empty()))
+            .ca_tls_config(relay_tls)
             .clear_address_lookup()
             .portmapper_config(PortmapperConfig::Disabled)
             .transport_config(transport_config(liveness)?)
             .hooks(gate);
         let (v4, v6) = (listen.iter().filter(|it| it.is_ipv4()).count(), listen.len());
-        if v4 > 1 || v6 - v4 > 1 || listen.is_empty() {
+        if v4 > 1 || v6 - v4 > 1 {
             return Err(BindError::Addresses);
         }
         for addr in &listen {
@@ -196,6 +209,7 @@ impl Quic {
             Some(options) => Some(Lan::start((&incoming, &endpoint), &options, &scope).await?),
             None => None,
         };
+        let relays = Watch::start(Arc::clone(&endpoint), known, &scope);
         let (queue, accepted) = mpsc::channel(WAITING);
         let acceptor = Acceptor {
             queue,
@@ -211,6 +225,7 @@ impl Quic {
             endpoint,
             admission,
             lan,
+            relays,
             accepted: tokio::sync::Mutex::new(accepted),
             metrics,
             scope,
@@ -223,6 +238,16 @@ impl Quic {
         if let Some(endpoint) = held(&self.endpoint) {
             endpoint.set_alpns(alpns(protocols));
         }
+    }
+
+    /// Uses these relays from now on and no others, at most 32.
+    pub async fn set_relays(&self, relays: &BTreeSet<RelayAddr>) {
+        self.relays.set(relays).await;
+    }
+
+    /// Returns how each relay fares.
+    pub fn relays(&self) -> Vec<RelayState> {
+        self.relays.list()
     }
 
     /// Returns the local network, if discovery is on.
@@ -247,24 +272,30 @@ impl Quic {
         deadline: Instant,
     ) -> Result<Conn, DialFault> {
         let Some(endpoint) = held(&self.endpoint) else { return Err(DialFault::Closed) };
+        let relays = self.relays.urls();
         let lan = match &self.lan {
             None => Heard::Off,
-            // Only a node without any known address is worth waiting for an announcement.
-            Some(lan) if to.direct.is_empty() => lan.find(to.node, deadline).await,
+            // Only a node without any known way is worth waiting for an announcement.
+            Some(lan) if to.direct.is_empty() && relays.is_empty() => {
+                lan.find(to.node, deadline).await
+            }
             Some(lan) => lan.heard(to.node),
         };
-        let tried = Tried { direct: to.direct.clone(), lan };
+        let shown = relays.iter().filter_map(|it| it.host_str().map(str::to_owned)).collect();
+        let tried = Tried { direct: to.direct.clone(), lan, relays: shown };
         let mut addrs = to.direct.clone();
         if let Heard::At(heard) = &tried.lan {
             addrs.extend(heard.iter().filter(|it| !to.direct.contains(it)));
         }
-        if addrs.is_empty() {
+        if addrs.is_empty() && relays.is_empty() {
             return Err(DialFault::NoAddress(tried));
         }
         let Ok(id) = EndpointId::from_bytes(to.node.as_bytes()) else {
             return Err(DialFault::NoAddress(tried));
         };
-        let addr = EndpointAddr::from_parts(id, addrs.into_iter().map(TransportAddr::Ip));
+        let addrs = addrs.into_iter().map(TransportAddr::Ip);
+        let addrs = addrs.chain(relays.into_iter().map(TransportAddr::Relay));
+        let addr = EndpointAddr::from_parts(id, addrs);
         let connect = endpoint.connect(addr, protocol.alpn().as_bytes());
         let conn = match timeout_at(deadline, connect).await {
             Err(_) => return Err(DialFault::Silent(tried)),

@@ -85,6 +85,8 @@ pub struct Tried {
     pub direct: Vec<SocketAddr>,
     /// What the local network said.
     pub lan: Heard,
+    /// Hosts of the relays that were asked.
+    pub relays: Vec<String>,
 }
 
 impl fmt::Display for Tried {
@@ -100,6 +102,10 @@ impl fmt::Display for Tried {
             Heard::Off => f.write_str("; local network: discovery is off"),
             Heard::Nothing => f.write_str("; local network: it does not announce itself"),
             Heard::At(addrs) => write!(f, "; local network: no answer from {}", list(addrs)),
+        }?;
+        match self.relays.as_slice() {
+            [] => Ok(()),
+            relays => write!(f, "; relay: no answer through {}", relays.join(", ")),
         }
     }
 }

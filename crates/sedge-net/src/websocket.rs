@@ -6,7 +6,6 @@
 
 mod messages;
 mod proxy;
-mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +26,7 @@ use crate::door::{Door, Ends, Fault, Manner};
 use crate::events::Metrics;
 use crate::handshake::Carrier;
 use crate::quic::Liveness;
+use crate::tls;
 use crate::transport::{Admission, DialError, PeerAddr, Place, Protocol, Transport};
 
 const SCHEME: &str = "websocket";

@@ -11,4 +11,5 @@ mod places;
 mod pool;
 #[cfg(target_os = "linux")]
 mod processes;
+mod relays;
 mod web;

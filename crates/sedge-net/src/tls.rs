@@ -1,7 +1,8 @@
 //! TLS 1.3 whose certificates hold the node's own key: whoever is dialled is known by it.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -16,21 +17,21 @@ use sedge_base::NodeId;
 use sedge_trust::Identity;
 
 /// The name in every node's certificate; nobody checks it, the key counts.
-pub(super) const NAME: &str = "sedge";
+pub(crate) const NAME: &str = "sedge";
 /// An Ed25519 private key without its 32 bytes (RFC 8410, RFC 5958).
 const PRIVATE: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 /// An Ed25519 public key without its 32 bytes (RFC 8410).
 const PUBLIC: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
 
 /// What both ends of a TLS connection know and nobody else does (RFC 9266).
-pub(super) const EXPORTER: &[u8] = b"EXPORTER-Channel-Binding";
+pub(crate) const EXPORTER: &[u8] = b"EXPORTER-Channel-Binding";
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
 /// Makes the listening side's settings, with a certificate that the node signs for itself.
-pub(super) fn server(identity: &Identity) -> io::Result<Arc<ServerConfig>> {
+pub(crate) fn server(identity: &Identity) -> io::Result<Arc<ServerConfig>> {
     let mut key = PRIVATE.to_vec();
     key.extend_from_slice(&*identity.signing_seed());
     let key = PrivatePkcs8KeyDer::from(key);
@@ -47,10 +48,19 @@ pub(super) fn server(identity: &Identity) -> io::Result<Arc<ServerConfig>> {
     config.map(Arc::new).map_err(io::Error::other)
 }
 
+/// The nodes whose certificates are good; it may change.
+pub(crate) type Known = Arc<RwLock<BTreeSet<NodeId>>>;
+
+/// Makes the check of certificates by the keys in them.
+pub(crate) fn verifier(known: Known, provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Pinned { known, provider })
+}
+
 /// Makes the dialling side's settings: nobody but `node` is talked to.
-pub(super) fn client(node: NodeId) -> io::Result<Arc<ClientConfig>> {
+pub(crate) fn client(node: NodeId) -> io::Result<Arc<ClientConfig>> {
     let provider = provider();
-    let verifier = Arc::new(Pinned { node, provider: Arc::clone(&provider) });
+    let known = Arc::new(RwLock::new(BTreeSet::from([node])));
+    let verifier = verifier(known, Arc::clone(&provider));
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(io::Error::other)?
@@ -60,10 +70,10 @@ pub(super) fn client(node: NodeId) -> io::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Accepts a certificate if it holds the key of one node; neither names nor dates count.
+/// Accepts a certificate if it holds the key of a known node; neither names nor dates count.
 #[derive(Debug)]
 struct Pinned {
-    node: NodeId,
+    known: Known,
     provider: Arc<CryptoProvider>,
 }
 
@@ -77,7 +87,9 @@ impl ServerCertVerifier for Pinned {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        if key.strip_prefix(PUBLIC.as_slice()) == Some(self.node.as_bytes().as_slice()) {
+        let key = key.strip_prefix(PUBLIC.as_slice()).and_then(|it| it.try_into().ok());
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if key.is_some_and(|it| known.contains(&NodeId::from_bytes(it))) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())
