@@ -115,7 +115,7 @@ wanted() {
   return 1
 }
 
-# Two machines in network namespaces; what it needs beyond the rest may be missing on a developer's machine.
+# Machines in network namespaces; what it needs beyond the rest may be missing on a developer's machine.
 lan() {
   local built=${CARGO_TARGET_DIR:-target}/debug
   if ! { [ "$(id -u)" = 0 ] && command -v ip && command -v ss && ip netns add sedge-probe-$$; } >/dev/null 2>&1; then
@@ -123,7 +123,16 @@ lan() {
     return
   fi
   ip netns del sedge-probe-$$
-  bash crates/sedge/tests/lan.sh "$built/sedge" && sh crates/sedge-net/tests/lan.sh "$built/examples/neighbours"
+  bash crates/sedge/tests/lan.sh "$built/sedge" && sh crates/sedge-net/tests/lan.sh "$built/examples/neighbours" || return
+  command -v iptables >/dev/null || apt_get iptables || fail "\`iptables\` is not on this machine" \
+    'Debian and Ubuntu: apt-get install iptables'
+  bash crates/sedge/tests/nat.sh "$built/sedge"
+}
+
+# Installs a system package where that is possible.
+apt_get() { # package
+  command -v apt-get >/dev/null || return
+  apt-get install -qy "$1" >/dev/null 2>&1 || { apt-get update -q >/dev/null && apt-get install -qy "$1" >/dev/null; }
 }
 
 only=("$@")
@@ -143,5 +152,5 @@ if wanted docs; then
   step docs 'Documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 fi
 if wanted tests; then step tests 'Tests' cargo test --locked --workspace; fi
-if wanted lan; then step lan 'Two machines on one network' lan; fi
+if wanted lan; then step lan 'Machines on one network, and on several' lan; fi
 report

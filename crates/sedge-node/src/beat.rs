@@ -53,7 +53,7 @@ impl Node {
             let theirs: Advert = ask(&conn, &Request::Advert(Box::new(mine.clone()))).await?;
             let differ = theirs.roster != mine.roster;
             let checkpoint = theirs.checkpoint;
-            self.hear(peer, theirs);
+            self.hear(peer, theirs).await;
             if differ {
                 debug!(target: "sedge::events::rosters_differ", %peer);
                 let roster: Roster = ask(&conn, &Request::Roster(self.members.roster())).await?;

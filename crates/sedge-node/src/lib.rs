@@ -27,6 +27,7 @@ mod mesh;
 mod node;
 mod pair;
 mod registry;
+mod relays;
 mod remote;
 mod replay;
 mod revoke;
@@ -49,6 +50,7 @@ pub use load::Gauges;
 pub use mesh::Network;
 pub use node::Node;
 pub use pair::JoinFailed;
+pub use relays::{RelaysView, Serving};
 pub use sedge_net::PathClass;
 pub use sedge_net::artifact::Progress;
 pub use sedge_store::Keep;
@@ -56,5 +58,5 @@ pub use start::{StartError, StartOptions};
 pub use view::{
     Answer, Ask, Chains, Compared, Deploy, DeployOptions, Deployed, Drained, Invitation,
     InviteState, Joined, Moved, NodeView, Offer, Presence, Replayed, RevokedView, Status, Target,
-    WayFailed, Witness,
+    WayFailed, Whereabouts, Witness,
 };

@@ -196,6 +196,17 @@ impl Members {
         self.read().owner
     }
 
+    /// Returns whether a member has an invitation open, as it last said.
+    pub(crate) fn is_somebody_inviting(&self) -> bool {
+        let inviting = |it: &Known| it.advert.as_ref().is_some_and(|it| it.inviting);
+        self.read().list.values().any(inviting)
+    }
+
+    /// Returns whether strangers may connect to pair.
+    pub(crate) fn is_pairing(&self) -> bool {
+        self.pairing.load(Ordering::SeqCst)
+    }
+
     /// Lets strangers connect to pair, or no longer.
     pub(crate) fn set_pairing(&self, open: bool) {
         self.pairing.store(open, Ordering::SeqCst);

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing listens beyond loopback while the node is alone and nobody is being paired.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,7 +13,7 @@ use sedge_base::{ErrorKind, NodeId, Secret, TaskScope};
 use sedge_capability::Failure;
 use sedge_net::{
     Admission, BindError, CloseReason, Conn, DialError, LanOptions, PathClass, Pool, PoolOptions,
-    Protocol, Quic, QuicOptions, Transport, Ways,
+    Protocol, Quic, QuicOptions, RelayAddr, RelayState, Transport, Ways,
 };
 use tracing::{info, warn};
 
@@ -182,6 +183,7 @@ impl Mesh {
         let listen = open.quic.as_ref().map_or_else(Vec::new, |it| it.listening());
         info!(target: "sedge::events::mesh_opened", ?listen);
         self.set(Some(Arc::clone(&open)));
+        node.use_relays().await;
         Ok(open)
     }
 
@@ -296,6 +298,19 @@ impl Mesh {
     /// Returns the round trip to a member that there is a connection with.
     pub(crate) fn rtt(&self, peer: &NodeId) -> Option<Duration> {
         self.live(peer)?.rtt()
+    }
+
+    /// Uses these relays and no others, once the mesh is open.
+    pub(crate) async fn set_relays(&self, relays: &BTreeSet<RelayAddr>) {
+        if let Some(quic) = self.current().and_then(|it| it.quic.clone()) {
+            quic.set_relays(relays).await;
+        }
+    }
+
+    /// Returns how the relays fare; empty while the mesh is closed.
+    pub(crate) fn relays(&self) -> Vec<RelayState> {
+        let quic = self.current().and_then(|it| it.quic.clone());
+        quic.map_or_else(Vec::new, |it| it.relays())
     }
 
     /// Returns how far away a member is that there is a connection with.

@@ -28,6 +28,7 @@ use crate::members::Members;
 use crate::mesh::Mesh;
 use crate::pair::Pairing;
 use crate::registry::Registry;
+use crate::relays::Relays;
 use crate::view::{NodeView, Offer, Presence, Status};
 use crate::wire::Advert;
 
@@ -55,6 +56,7 @@ pub struct Node {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) mesh: Mesh,
     pub(crate) pairing: Pairing,
+    pub(crate) relays: Relays,
     pub(crate) depot: Depot,
     pub(crate) meter: Meter,
     pub(crate) gauges: Mutex<Gauges>,
@@ -148,6 +150,7 @@ impl Node {
     pub async fn shutdown(&self) {
         self.home.withdraw();
         self.mesh.close(GRACE).await;
+        self.rest_relay().await;
         if let Err(hung) = self.scope.shutdown(GRACE).await {
             warn!(target: "sedge::events::shutdown_hung", count = hung.count);
         }
@@ -171,6 +174,8 @@ impl Node {
             draining: self.draining.load(Ordering::SeqCst),
             invocations: self.executor.finished(),
             about: self.about(),
+            inviting: self.members.is_pairing(),
+            relays: self.own_relays(),
         }
     }
 
@@ -186,8 +191,9 @@ impl Node {
     }
 
     /// Notes what a member says of itself.
-    pub(crate) fn hear(&self, from: NodeId, advert: Advert) {
+    pub(crate) async fn hear(&self, from: NodeId, advert: Advert) {
         let rtt = self.mesh.rtt(&from);
+        self.hear_relays(from, &advert.relays).await;
         self.members.heard(from, advert, rtt);
     }
 

@@ -167,7 +167,11 @@ impl Node {
                 }
             }
         });
-        Ok(Invitation { code: spoken, expires, addresses })
+        // A relay of another member lets strangers in once it hears of the invitation.
+        for other in self.members.others() {
+            self.beat(other).await;
+        }
+        Ok(Invitation { code: spoken, expires, addresses, relays: self.ways_through() })
     }
 
     /// Returns how the last invitation stands.

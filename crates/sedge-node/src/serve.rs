@@ -67,7 +67,7 @@ async fn answer(
     }
     match request {
         Request::Advert(theirs) => {
-            node.hear(peer, *theirs);
+            node.hear(peer, *theirs).await;
             wire::send_reply(writer, &node.advert()).await
         }
         Request::Roster(theirs) => {

@@ -27,6 +27,7 @@ use crate::mesh::{Mesh, MeshOptions, Network};
 use crate::node::{Node, internal, unwritten};
 use crate::pair::Pairing;
 use crate::registry::Registry;
+use crate::relays::Relays;
 use crate::wire::{Listed, Roster};
 
 /// Where the setting lies that says whose swarm this node belongs to.
@@ -178,6 +179,7 @@ impl Node {
             gateway: Arc::new(gateway),
             mesh,
             pairing: Pairing::default(),
+            relays: Relays::default(),
             meter: Meter::new(),
             gauges: Mutex::new(Gauges::default()),
             running: AtomicU32::new(0),
@@ -194,6 +196,7 @@ impl Node {
     async fn come_up(self: &Arc<Self>) -> Result<(), StartError> {
         self.redeploy().await?;
         self.remember_draining().await?;
+        self.remember_relays().await?;
         self.measure();
         if !self.members.others().is_empty() {
             drop(self.mesh.open(self).await?);

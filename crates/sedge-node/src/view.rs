@@ -317,6 +317,9 @@ pub struct Invitation {
     pub expires: Timestamp,
     /// Addresses for `sedge join CODE --at ADDRESS`, where the local network has no discovery.
     pub addresses: Vec<SocketAddr>,
+    /// Ways for `sedge join CODE --relay WAY`, where no network leads there directly.
+    #[serde(default)]
+    pub relays: Vec<String>,
 }
 
 /// How an invitation ended, for those who wait for it.
@@ -346,6 +349,15 @@ pub enum InviteState {
     None,
 }
 
+/// Where to look for whoever invited.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// `host:port`, where the local network has no discovery.
+    pub at: Option<String>,
+    /// A way through a relay, as the invitation says.
+    pub relay: Option<String>,
+}
+
 /// What a node has joined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Joined {
@@ -355,7 +367,7 @@ pub struct Joined {
     pub inviter: NodeId,
     /// Its name.
     pub inviter_name: String,
-    /// Which way led to it: `lan` or `address`.
+    /// Which way led to it: `lan`, `address` or `relay`.
     pub way: String,
     /// Members of the swarm now, this node included.
     pub members: usize,
@@ -366,7 +378,7 @@ pub struct Joined {
 /// One way to the other side that was tried, and why it did not lead there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WayFailed {
-    /// `lan` or `address`.
+    /// `lan`, `address` or `relay`.
     pub way: String,
     /// What happened.
     pub reason: String,

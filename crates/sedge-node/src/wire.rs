@@ -21,7 +21,7 @@ use bytes::{Bytes, BytesMut};
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
 use sedge_net::artifact::{ASK, Ask};
-use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, SendStream};
+use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, RelayAddr, SendStream};
 use sedge_trust::receipt::Checkpoint;
 use sedge_trust::{Membership, Receipt, Revocation, TreeHash};
 use serde::de::DeserializeOwned;
@@ -117,6 +117,12 @@ pub(crate) struct Advert {
     /// What its owner says about it, and what it is.
     #[serde(default)]
     pub(crate) about: About,
+    /// Whether it has an invitation open.
+    #[serde(default)]
+    pub(crate) inviting: bool,
+    /// Where the relay is that it runs, if it runs one.
+    #[serde(default)]
+    pub(crate) relays: Vec<RelayAddr>,
 }
 
 /// One capability in an advert.

@@ -68,6 +68,7 @@ fn routes() -> Router<Shared> {
         .route("/nodes/{node}/undrain", post(mesh::undrain))
         .route("/nodes/{node}/revoke", post(mesh::revoke))
         .route("/health", get(mesh::health))
+        .route("/relay", get(mesh::relays).put(mesh::relay_on).delete(mesh::relay_off))
         .route("/rebalance", post(mesh::rebalance))
         .route("/tokens/{id}/revoke", post(mesh::revoke_token))
         .route("/invites", post(pairing::invite).get(pairing::invite_state))

@@ -175,6 +175,16 @@ impl Api {
         Err(Failed::new(ErrorKind::Unavailable, "the answer broke off"))
     }
 
+    /// Puts a record in place of the one that was there.
+    pub(crate) fn set<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failed> {
+        let request = self.keyed(self.agent.put(self.url(path)));
+        decode(&whole(self.send(request.send(&json(body)?))?)?)
+    }
+
     /// Removes something.
     pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
         let request = self.keyed(self.agent.delete(self.url(path)));

@@ -39,6 +39,7 @@ commands! {
     node::Node,
     health::Health,
     rebalance::Rebalance,
+    relay::Relay,
     capabilities::Capabilities,
     models::Models,
     chat::Chat,

@@ -29,7 +29,7 @@ on() { # side, command...
   local side=$1
   shift
   ip netns exec "${space[$side]}" env -i PATH="$PATH" HOME="$folder" SEDGE_HOME="$folder/$side" \
-    SEDGE_CACHE="$folder/cache" "$@"
+    SEDGE_CACHE="$folder/cache-$side" "$@"
 }
 
 start() {

@@ -1,5 +1,6 @@
 //! The side that types the code: every way to the inviter is tried at once.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use tokio::time::Instant;
 use super::{EXCHANGE_WITHIN, exchange};
 use crate::mesh::Open;
 use crate::node::{Node, with_source};
-use crate::view::{Joined, WayFailed};
+use crate::relays::Through;
+use crate::view::{Joined, WayFailed, Whereabouts};
 
 /// How long each way may take to find the inviter and connect to it.
 const FIND_WITHIN: Duration = Duration::from_secs(10);
@@ -46,8 +48,7 @@ struct Found {
 impl Node {
     /// Joins the swarm of whoever spoke the code.
     ///
-    /// The inviter is looked for on the local network and, if one is given, at `at` (`host:port`),
-    /// at the same time.
+    /// The inviter is looked for on the local network and wherever else it may be, at the same time.
     ///
     /// # Errors
     ///
@@ -59,7 +60,7 @@ impl Node {
     pub async fn join(
         self: &Arc<Self>,
         code: &str,
-        at: Option<String>,
+        whereabouts: Whereabouts,
     ) -> Result<Joined, JoinFailed> {
         let began = Instant::now();
         let code = Code::parse(code).map_err(|it| Failure::new(it.kind(), "bad_code", it))?;
@@ -70,7 +71,7 @@ impl Node {
         }
         let open = self.mesh.open(self).await?;
         self.members.set_pairing(true);
-        let joined = self.join_open(&open, &code, at).await;
+        let joined = self.join_open(&open, &code, whereabouts).await;
         self.members.set_pairing(false);
         match joined {
             Ok((way, conn, name)) => {
@@ -97,9 +98,15 @@ impl Node {
         self: &Arc<Self>,
         open: &Arc<Open>,
         code: &Code,
-        at: Option<String>,
+        Whereabouts { at, relay }: Whereabouts,
     ) -> Result<(&'static str, Conn, String), JoinFailed> {
-        let Found { way, conn } = find(open, code, at).await?;
+        let through = relay.map(|it| it.parse::<Through>()).transpose()?;
+        if let Some(Through { relay, .. }) = &through {
+            let mut relays = BTreeSet::from([relay.clone()]);
+            relays.extend(self.own_relays());
+            open.quic()?.set_relays(&relays).await;
+        }
+        let Found { way, conn } = find(open, code, (at, through.as_ref())).await?;
         let hello = exchange::Hello {
             name: self.name.clone(),
             session_key: self.identity.session_public_key(),
@@ -112,6 +119,13 @@ impl Node {
         })??;
         let name = welcome.name.clone();
         self.enter(welcome).await?;
+        // What led here leads here again after a restart.
+        match through {
+            Some(Through { relay, .. }) => {
+                self.know_relays(relay.node, BTreeSet::from([relay])).await;
+            }
+            None => self.use_relays().await,
+        }
         Ok((way, conn, name))
     }
 
@@ -139,7 +153,11 @@ impl Node {
 }
 
 /// Tries every way at once; the first that connects wins.
-async fn find(open: &Arc<Open>, code: &Code, at: Option<String>) -> Result<Found, JoinFailed> {
+async fn find(
+    open: &Arc<Open>,
+    code: &Code,
+    (at, through): (Option<String>, Option<&Through>),
+) -> Result<Found, JoinFailed> {
     let nameplate = Nameplate::from(code.nameplate());
     let mut ways: FuturesUnordered<BoxFuture<'_, Result<Found, WayFailed>>> =
         FuturesUnordered::new();
@@ -160,6 +178,19 @@ async fn find(open: &Arc<Open>, code: &Code, at: Option<String>) -> Result<Found
                 next_step: format!(
                     "check that `sedge invite` is still open there and that no firewall \
                      blocks {at} (TCP and UDP)"
+                ),
+            })
+        }));
+    }
+    if let Some(through) = through {
+        ways.push(Box::pin(async move {
+            by_relay(open, through).await.map_err(|reason| WayFailed {
+                way: "relay".to_owned(),
+                reason,
+                next_step: format!(
+                    "check that `sedge relay` still runs on {}:{} and that this machine reaches it \
+                     (TCP)",
+                    through.relay.host, through.relay.port
                 ),
             })
         }));
@@ -194,6 +225,11 @@ async fn by_address(open: &Arc<Open>, nameplate: Nameplate, at: &str) -> Result<
     let peer =
         locate(at, Some(nameplate), FIND_WITHIN).await.map_err(|error| with_source(&error))?;
     Ok(Found { way: "address", conn: dial(open, &peer).await? })
+}
+
+async fn by_relay(open: &Arc<Open>, through: &Through) -> Result<Found, String> {
+    let conn = dial(open, &PeerAddr::new(through.inviter)).await?;
+    Ok(Found { way: "relay", conn })
 }
 
 async fn dial(open: &Arc<Open>, peer: &PeerAddr) -> Result<Conn, String> {

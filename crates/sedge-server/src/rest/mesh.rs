@@ -4,9 +4,10 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use sedge_node::{Drained, Moved, NodeView, Offer, Presence, RevokedView, SwarmHealth};
+use sedge_node::{Drained, Moved, NodeView, Offer, Presence, RelaysView, RevokedView, SwarmHealth};
 use sedge_trust::TokenId;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::error::Error;
 use super::query::{Asked, invalid, json as read};
@@ -58,6 +59,24 @@ pub(super) async fn undrain(
     Path(node): Path<String>,
 ) -> Result<Json<Drained>, Error> {
     Ok(Json(shared.node.drain(&node, false).await?))
+}
+
+/// `GET /relay`.
+pub(super) async fn relays(State(shared): State<Shared>) -> Json<RelaysView> {
+    Json(shared.node.relays())
+}
+
+/// `PUT /relay`: runs one.
+pub(super) async fn relay_on(
+    State(shared): State<Shared>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<RelaysView>, Error> {
+    Ok(Json(shared.node.relay_on(read(&body?)?).await?))
+}
+
+/// `DELETE /relay`: runs none any more.
+pub(super) async fn relay_off(State(shared): State<Shared>) -> Result<Json<Value>, Error> {
+    Ok(Json(json!({ "stopped": shared.node.relay_off().await? })))
 }
 
 /// What shall be moved.

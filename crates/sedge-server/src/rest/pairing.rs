@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use sedge_node::{Invitation, InviteState, Joined};
+use sedge_node::{Invitation, InviteState, Joined, Whereabouts};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
@@ -33,6 +33,9 @@ pub struct JoinAsk {
     /// `HOST:PORT` of the other side, where the local network has no discovery.
     #[serde(default)]
     pub at: Option<String>,
+    /// A way through a relay, as the invitation says.
+    #[serde(default)]
+    pub relay: Option<String>,
 }
 
 /// `POST /invites`: opens an invitation, ends the one before.
@@ -59,8 +62,8 @@ pub(super) async fn join(
     State(shared): State<Shared>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Joined>, Error> {
-    let JoinAsk { code, at } = json(&body?)?;
-    match shared.node.join(&code, at).await {
+    let JoinAsk { code, at, relay } = json(&body?)?;
+    match shared.node.join(&code, Whereabouts { at, relay }).await {
         Ok(joined) => Ok(Json(joined)),
         Err(failed) => Err(Error::from(failed.failure).with_ways(failed.ways)),
     }

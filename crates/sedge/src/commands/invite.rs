@@ -43,10 +43,13 @@ impl Invite {
 }
 
 fn words(invitation: &Invitation) -> String {
-    let Invitation { code, addresses, .. } = invitation;
+    let Invitation { code, addresses, relays, .. } = invitation;
     let mut text = format!("\n    {BOLD}{GOOD}{code}{GOOD:#}{BOLD:#}\n\non the other machine: sedge join {code}\n");
     for address in addresses {
         text.push_str(&format!("{DIM}no discovery there?  sedge join {code} --at {address}{DIM:#}\n"));
+    }
+    for relay in relays {
+        text.push_str(&format!("{DIM}another network?  sedge join {code} --relay {relay}{DIM:#}\n"));
     }
     text
 }

@@ -19,13 +19,17 @@ pub(crate) struct Join {
     /// Where the other machine is, when the local network has no discovery
     #[arg(long, value_name = "HOST:PORT")]
     at: Option<String>,
+    /// A way through a relay, as `sedge invite` printed it
+    #[arg(long, value_name = "WAY")]
+    relay: Option<String>,
 }
 
 impl Join {
     /// Joins.
     pub(crate) fn run(self, settings: &Settings, ui: &Ui) -> Result<(), Failed> {
         let api = Api::of_home(&settings.home()?)?;
-        let joined: Joined = api.post("join", &JoinAsk { code: self.code.join("-"), at: self.at })?;
+        let ask = JoinAsk { code: self.code.join("-"), at: self.at, relay: self.relay };
+        let joined: Joined = api.post("join", &ask)?;
         ui.result(&joined, || {
             let Joined { inviter, inviter_name, way, members, took_ms, .. } = &joined;
             let took = spoken(Duration::from_millis(*took_ms));

@@ -51,6 +51,7 @@ fn help() {
         "nodes",
         "health",
         "rebalance",
+        "relay",
     ] {
         let file = format!("{}/tests/snapshots/help_{command}.txt", env!("CARGO_MANIFEST_DIR"));
         check_help(&[command, "--help"], expect_file![file]);

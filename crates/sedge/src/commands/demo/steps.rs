@@ -56,7 +56,7 @@ pub(crate) fn pair(stage: &Stage) -> Result<String, Failed> {
         let Some(address) = invitation.addresses.first() else {
             return Err(Failed::new(ErrorKind::Unavailable, "the invitation names no address"));
         };
-        let ask = JoinAsk { code: invitation.code.clone(), at: Some(address.to_string()) };
+        let ask = JoinAsk { code: invitation.code.clone(), at: Some(address.to_string()), relay: None };
         let joined: Joined = api.post("join", &ask)?;
         check(joined.inviter_name == "one", "another node than the inviter answered")?;
         says.push_str(&format!(
