@@ -18,6 +18,7 @@ mod beat;
 mod chains;
 mod config;
 mod deploy;
+mod doctor;
 mod execute;
 mod health;
 mod home;
@@ -44,6 +45,7 @@ pub use artifacts::{
 };
 pub use ask::Routed;
 pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};
+pub use doctor::{Finding, examine_home};
 pub use health::{Advice, Health, NodeHealth, SwarmHealth};
 pub use home::{Home, HomeError, Running};
 pub use load::Gauges;

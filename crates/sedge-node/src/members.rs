@@ -129,6 +129,8 @@ pub(crate) struct Known {
     pub(crate) reason: Option<String>,
     /// Whether it said, the last time, that this node is no member.
     pub(crate) refuses: bool,
+    /// By how much its clock was ahead of this machine's when it was last heard of, in milliseconds.
+    pub(crate) clock_ahead_ms: Option<i64>,
     /// Whether it answered, of late.
     pub(crate) checks: Checks,
     /// What it last said that it is; kept when it is away.
@@ -147,6 +149,7 @@ impl Known {
             rtt: None,
             reason: None,
             refuses: false,
+            clock_ahead_ms: None,
             checks: Checks::default(),
             about: About::default(),
         }
@@ -320,6 +323,8 @@ impl Members {
         if let Some(known) = self.write().list.get_mut(&node) {
             add_addresses(&mut known.addresses, &advert.addresses);
             known.about = advert.about.clone();
+            known.clock_ahead_ms =
+                advert.now.map(|it| it.as_millis().cast_signed() - now.as_millis().cast_signed());
             known.advert = Some(advert);
             known.last_seen = Some(now);
             known.rtt = rtt.or(known.rtt);

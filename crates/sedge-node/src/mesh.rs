@@ -66,6 +66,7 @@ pub(crate) struct Open {
     pub(crate) pool: Pool,
     /// Why the local network cannot be asked, if it cannot.
     pub(crate) lan_fault: Option<String>,
+    local_fault: Option<String>,
     scope: TaskScope,
 }
 
@@ -74,6 +75,18 @@ struct Bound {
     transport: Arc<dyn Transport>,
     quic: Option<Arc<Quic>>,
     lan_fault: Option<String>,
+    local_fault: Option<String>,
+}
+
+/// What the mesh does without.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Why the local network cannot be asked.
+    pub(crate) lan: Option<String>,
+    /// Why nodes of this machine are reached as others are.
+    pub(crate) local: Option<String>,
+    /// The port that was wanted, and the one that was free.
+    pub(crate) port: Option<(u16, u16)>,
 }
 
 impl Open {
@@ -124,7 +137,7 @@ impl Mesh {
         if let Some(open) = self.current() {
             return Ok(open);
         }
-        let Bound { transport, quic, lan_fault } = self.bind(node).await?;
+        let Bound { transport, quic, lan_fault, local_fault } = self.bind(node).await?;
         let scope = node.scope.child();
         let (pool, mut served) = Pool::new(Arc::clone(&transport), pool_options(node.id()), &scope);
         let open = Arc::new(Open {
@@ -132,6 +145,7 @@ impl Mesh {
             quic,
             pool: pool.clone(),
             lan_fault,
+            local_fault,
             scope: scope.clone(),
         });
 
@@ -191,37 +205,39 @@ impl Mesh {
         if let Some(network) = &self.options.network {
             let admission = Arc::clone(&node.members) as Arc<dyn Admission>;
             let transport = network.join(node.id(), admission);
-            return Ok(Bound { transport, quic: None, lan_fault: None });
+            return Ok(Bound { transport, quic: None, lan_fault: None, local_fault: None });
         }
         let (quic, lan_fault) = self.bind_quic(node).await?;
         let quic = Arc::new(quic);
-        let mut ways = Vec::new();
-        ways.extend(self.bind_local(node).await);
+        let (mut ways, local_fault) = match self.bind_local(node).await {
+            Ok(local) => (Vec::from_iter(local), None),
+            Err(fault) => (Vec::new(), Some(fault)),
+        };
         ways.push(Arc::clone(&quic) as Arc<dyn Transport>);
         let transport = Arc::new(Ways::new(node.id(), ways));
-        Ok(Bound { transport, quic: Some(quic), lan_fault })
+        Ok(Bound { transport, quic: Some(quic), lan_fault, local_fault })
     }
 
     /// Opens the way to nodes on this machine. Without it they are reached as others are.
     #[cfg(target_os = "linux")]
-    async fn bind_local(&self, node: &Arc<Node>) -> Option<Arc<dyn Transport>> {
+    async fn bind_local(&self, node: &Arc<Node>) -> Result<Option<Arc<dyn Transport>>, String> {
         use sedge_net::{Local, LocalOptions};
 
-        let dir = self.options.meeting.clone()?;
+        let Some(dir) = self.options.meeting.clone() else { return Ok(None) };
         let options = LocalOptions::new(Arc::new(node.identity.clone()), dir);
         let admission = Arc::clone(&node.members) as Arc<dyn Admission>;
         match Local::bind(options, admission).await {
-            Ok(local) => Some(Arc::new(local)),
+            Ok(local) => Ok(Some(Arc::new(local))),
             Err(error) => {
                 warn!(target: "sedge::events::local_off", %error);
-                None
+                Err(crate::node::with_source(&error))
             }
         }
     }
 
     #[cfg(not(target_os = "linux"))]
-    async fn bind_local(&self, _: &Arc<Node>) -> Option<Arc<dyn Transport>> {
-        None
+    async fn bind_local(&self, _: &Arc<Node>) -> Result<Option<Arc<dyn Transport>>, String> {
+        Ok(None)
     }
 
     async fn bind_quic(&self, node: &Arc<Node>) -> Result<(Quic, Option<String>), Failure> {
@@ -311,6 +327,19 @@ impl Mesh {
     pub(crate) fn relays(&self) -> Vec<RelayState> {
         let quic = self.current().and_then(|it| it.quic.clone());
         quic.map_or_else(Vec::new, |it| it.relays())
+    }
+
+    /// Returns what the mesh does without; nothing while it is closed.
+    pub(crate) fn faults(&self) -> Faults {
+        let Some(open) = self.current() else { return Faults::default() };
+        let listening = open.quic.as_ref().and_then(|it| it.listening().first().copied());
+        let wanted = self.options.listen.port();
+        let got = listening.map(|it| it.port()).filter(|it| wanted != 0 && *it != wanted);
+        Faults {
+            lan: open.lan_fault.clone(),
+            local: open.local_fault.clone(),
+            port: got.map(|got| (wanted, got)),
+        }
     }
 
     /// Returns how far away a member is that there is a connection with.

@@ -174,6 +174,7 @@ impl Node {
             draining: self.draining.load(Ordering::SeqCst),
             invocations: self.executor.finished(),
             about: self.about(),
+            now: Some(self.clock.now()),
             inviting: self.members.is_pairing(),
             relays: self.own_relays(),
         }

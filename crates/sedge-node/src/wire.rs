@@ -117,6 +117,9 @@ pub(crate) struct Advert {
     /// What its owner says about it, and what it is.
     #[serde(default)]
     pub(crate) about: About,
+    /// What its clock shows.
+    #[serde(default)]
+    pub(crate) now: Option<Timestamp>,
     /// Whether it has an invitation open.
     #[serde(default)]
     pub(crate) inviting: bool,

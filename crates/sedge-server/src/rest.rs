@@ -60,6 +60,7 @@ fn routes() -> Router<Shared> {
         .route("/pointers/check", post(artifacts::fits))
         .route("/functions/{name}", put_function)
         .route("/status", get(node::status))
+        .route("/doctor", get(node::doctor))
         .route("/metrics", get(node::metrics))
         .route("/stop", post(node::stop))
         .route("/nodes", get(mesh::nodes))

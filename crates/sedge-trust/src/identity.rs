@@ -58,6 +58,15 @@ impl Identity {
         bytes
     }
 
+    /// Reads the keys from [`IDENTITY_FILE`] in `dir`; `None` when there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`], which names the file and what is wrong with it.
+    pub fn load(dir: &Path) -> Result<Option<Self>, KeyFileError> {
+        Ok(keyfile::load(dir, IDENTITY_FILE, MAGIC)?.map(|it| Self::from_bytes(&it)))
+    }
+
     /// Reads the keys from [`IDENTITY_FILE`] in `dir`, or makes and stores new ones there.
     ///
     /// The file has mode 600; a folder that is made has mode 700. The file is written beside its
@@ -68,8 +77,8 @@ impl Identity {
     ///
     /// [`KeyFileError`], which names the file or folder and what is wrong with it.
     pub fn load_or_create(dir: &Path) -> Result<Self, KeyFileError> {
-        if let Some(bytes) = keyfile::load(dir, IDENTITY_FILE, MAGIC)? {
-            return Ok(Self::from_bytes(&bytes));
+        if let Some(found) = Self::load(dir)? {
+            return Ok(found);
         }
         let new = Self::generate()?;
         if keyfile::create(dir, IDENTITY_FILE, MAGIC, &new.to_bytes()[..])? {

@@ -76,6 +76,13 @@ impl Api {
         decode(&whole(response)?)
     }
 
+    /// Asks for a record that a healthy node has at once.
+    pub(crate) fn quickly<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
+        let request = self.keyed(self.agent.get(self.url(path)));
+        let request = request.config().timeout_global(Some(CONNECT_TIME)).build();
+        decode(&whole(self.send(request.call())?)?)
+    }
+
     /// Asks for a file's bytes.
     pub(crate) fn get_bytes(&self, path: &str) -> Result<Vec<u8>, Failed> {
         whole(self.send(self.keyed(self.agent.get(self.url(path))).call())?)

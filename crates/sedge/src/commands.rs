@@ -31,6 +31,7 @@ commands! {
     up::Up,
     down::Down,
     status::Status,
+    doctor::Doctor,
     invite::Invite,
     join::Join,
     revoke::Revoke,

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use sedge_node::Status;
+use sedge_node::{Finding, Status};
 use serde_json::{Value, json};
 
 use crate::server::Shared;
@@ -11,6 +11,11 @@ use crate::server::Shared;
 /// `GET /status`.
 pub(super) async fn status(State(shared): State<Shared>) -> Json<Status> {
     Json(shared.node.status().await)
+}
+
+/// `GET /doctor`: what is wrong, and what to do about it.
+pub(super) async fn doctor(State(shared): State<Shared>) -> Json<Vec<Finding>> {
+    Json(shared.node.examine().await)
 }
 
 /// `GET /metrics`: success rate, errors and percentiles per capability and node.

@@ -52,6 +52,7 @@ fn help() {
         "health",
         "rebalance",
         "relay",
+        "doctor",
     ] {
         let file = format!("{}/tests/snapshots/help_{command}.txt", env!("CARGO_MANIFEST_DIR"));
         check_help(&[command, "--help"], expect_file![file]);

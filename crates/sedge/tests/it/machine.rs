@@ -22,6 +22,8 @@ pub(crate) const PROBE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../funct
 pub(crate) struct Machine {
     pub(crate) name: &'static str,
     arguments: Vec<&'static str>,
+    /// Whether the configuration says where the mesh listens.
+    configured: bool,
     /// The size of the disk that the home lies on, when it has one of its own, such as `8m`.
     disk: Option<&'static str>,
     child: Option<Child>,
@@ -64,7 +66,15 @@ impl Machine {
     pub(crate) fn new(name: &'static str, arguments: Vec<&'static str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         DirBuilder::new().mode(0o700).create(folder.path().join("home")).unwrap();
-        Self { name, arguments, disk: None, child: None, ready: Value::Null, folder }
+        Self {
+            name,
+            arguments,
+            configured: false,
+            disk: None,
+            child: None,
+            ready: Value::Null,
+            folder,
+        }
     }
 
     pub(crate) fn home(&self) -> PathBuf {
@@ -87,12 +97,17 @@ impl Machine {
         fs::write(self.home().join("config.toml"), text).unwrap();
     }
 
+    /// Lets the configuration say where the mesh listens.
+    pub(crate) fn listens_as_configured(&mut self) {
+        self.configured = true;
+    }
+
     /// Starts the node and waits until it says that it is ready.
     pub(crate) fn start(&mut self) {
         let log = File::create(self.folder.path().join("log")).unwrap();
         let mut child = self
             .node_command(&["up", "--json", "--name", self.name, "--api", "127.0.0.1:0"])
-            .args(["--listen", "127.0.0.1:0"])
+            .args(if self.configured { &[][..] } else { &["--listen", "127.0.0.1:0"] })
             .args(&self.arguments)
             .stdout(Stdio::piped())
             .stderr(log)

@@ -6,6 +6,7 @@ mod artifacts;
 mod cli;
 mod crash;
 mod demo;
+mod doctor;
 mod fleet;
 mod functions;
 mod identity;
