@@ -141,14 +141,25 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-/// Where dates come from: the machine's clock, or one that a test sets.
+/// Where dates come from: the machine's clock, one that a test sets, or one that somebody else keeps.
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Source {
     Machine,
     Manual(Arc<AtomicU64>),
+    Kept(Arc<dyn Fn() -> Timestamp + Send + Sync>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Machine => "Machine",
+            Self::Manual(_) => "Manual",
+            Self::Kept(_) => "Kept",
+        })
+    }
 }
 
 impl Clock {
@@ -160,6 +171,12 @@ impl Clock {
     /// Returns a clock that stands still until [`Clock::set`] or [`Clock::advance`] moves it.
     pub fn manual(start: Timestamp) -> Self {
         Self(Source::Manual(Arc::new(AtomicU64::new(start.0))))
+    }
+
+    /// Returns a clock that somebody else keeps, such as the machines of a simulation, whose clocks
+    /// follow virtual time and are wrong by different amounts. `read` is called often.
+    pub fn kept(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Source::Kept(Arc::new(read)))
     }
 
     /// Returns the date now.
@@ -174,17 +191,18 @@ impl Clock {
                 Timestamp(since.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)))
             }
             Source::Manual(now) => Timestamp(now.load(Ordering::SeqCst)),
+            Source::Kept(read) => read(),
         }
     }
 
-    /// Sets a manual clock; the machine's clock stays as it is.
+    /// Sets a manual clock; every other clock stays as it is.
     pub fn set(&self, to: Timestamp) {
         if let Source::Manual(now) = &self.0 {
             now.store(to.0, Ordering::SeqCst);
         }
     }
 
-    /// Moves a manual clock into the future; the machine's clock stays as it is.
+    /// Moves a manual clock into the future; every other clock stays as it is.
     pub fn advance(&self, by: Duration) {
         self.set(self.now().plus(by));
     }
@@ -260,5 +278,17 @@ mod tests {
         let other = clock.clone();
         clock.advance(Duration::from_millis(10));
         assert_eq!(other.now(), Timestamp::from_millis(15));
+    }
+
+    #[test]
+    fn a_kept_clock_says_what_its_keeper_says() {
+        let keeper = Clock::manual(Timestamp::from_millis(5));
+        let clock = {
+            let keeper = keeper.clone();
+            Clock::kept(move || keeper.now().plus(Duration::from_millis(100)))
+        };
+        keeper.set(Timestamp::from_millis(7));
+        clock.set(Timestamp::from_millis(1));
+        assert_eq!(clock.now(), Timestamp::from_millis(107));
     }
 }

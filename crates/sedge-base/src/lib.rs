@@ -12,6 +12,7 @@
 //! ```
 
 mod clock;
+mod dice;
 mod error;
 mod id;
 mod scope;
@@ -19,6 +20,7 @@ mod secret;
 mod size;
 
 pub use clock::{Clock, DateError, Timestamp};
+pub use dice::Dice;
 pub use error::ErrorKind;
 pub use id::{ArtifactId, ContentId, IdError, NodeId, SwarmId, TaskId};
 pub use scope::{Cancel, Hung, TaskScope};
