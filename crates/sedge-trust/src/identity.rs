@@ -90,6 +90,17 @@ impl Identity {
         }
     }
 
+    /// Stores these keys in [`IDENTITY_FILE`] in `dir`, for the next
+    /// [`load_or_create`](Identity::load_or_create) there: a restored backup, or a simulation's
+    /// machine. Returns whether they were stored: a file that is there already is never replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`], which names the file or folder and what is wrong with it.
+    pub fn store(&self, dir: &Path) -> Result<bool, KeyFileError> {
+        keyfile::create(dir, IDENTITY_FILE, MAGIC, &self.to_bytes()[..])
+    }
+
     /// Returns the node's id, which is its Ed25519 public key.
     pub fn node_id(&self) -> NodeId {
         NodeId::from_bytes(self.signing.verifying_key().to_bytes())
@@ -136,6 +147,16 @@ mod tests {
             "ce8d3ad1ccb633ec7b70c17814a5c76ecd029685050d344745ba05870e587d59"
         );
         assert_eq!(identity.to_bytes()[..], bytes);
+    }
+
+    #[test]
+    fn stored_keys_are_found_and_never_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let (first, second) = (Identity::from_bytes(&[1; 64]), Identity::from_bytes(&[2; 64]));
+        assert!(first.store(home.path()).unwrap());
+        assert!(!second.store(home.path()).unwrap());
+        let found = Identity::load_or_create(home.path()).unwrap();
+        assert_eq!(found.node_id(), first.node_id());
     }
 
     #[test]

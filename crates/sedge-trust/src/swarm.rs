@@ -78,6 +78,17 @@ impl Owner {
         }
     }
 
+    /// Stores the key in [`OWNER_FILE`] in `dir`, for the next
+    /// [`load_or_create`](Owner::load_or_create) there. Returns whether it was stored: a file that is
+    /// there already is never replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError`], which names the file or folder and what is wrong with it.
+    pub fn store(&self, dir: &Path) -> Result<bool, KeyFileError> {
+        keyfile::create(dir, OWNER_FILE, MAGIC, self.0.as_bytes())
+    }
+
     /// Returns the owner's public key, in the form of a node id; it is no node's id.
     pub fn public_key(&self) -> NodeId {
         NodeId::from_bytes(self.0.verifying_key().to_bytes())
