@@ -315,7 +315,7 @@ impl Artifacts<'_> {
     ) -> Result<T, ArtifactError> {
         let rack = self.0.rack();
         let folder = rack.folder.clone();
-        let done = tokio::task::spawn_blocking(move || work(&rack)).await;
+        let done = self.0.disk().run(move || work(&rack)).await;
         let done = done.unwrap_or_else(|error| Err(error.into()));
         done.map_err(|source| ArtifactError::Io { folder, source })
     }

@@ -125,7 +125,10 @@ impl Blobs<'_> {
         }
         let shelf = self.0.shelf();
         let stopped = |source| PutBlobError::Io { path: self.0.shelf().folder.clone(), source };
-        let writing = tokio::task::spawn_blocking(move || shelf.put(&content, expected));
+        if self.0.disk().is_full() {
+            return Err(stopped(io::ErrorKind::StorageFull.into()));
+        }
+        let writing = self.0.disk().run(move || shelf.put(&content, expected));
         writing.await.unwrap_or_else(|err| Err(stopped(err.into())))
     }
 
@@ -137,14 +140,14 @@ impl Blobs<'_> {
     pub async fn get(&self, id: ContentId) -> Result<Vec<u8>, GetBlobError> {
         let shelf = self.0.shelf();
         let stopped = |source| GetBlobError::Io { path: self.0.shelf().folder.clone(), source };
-        let reading = tokio::task::spawn_blocking(move || shelf.get(id));
+        let reading = self.0.disk().run(move || shelf.get(id));
         reading.await.unwrap_or_else(|err| Err(stopped(err.into())))
     }
 
     /// Returns whether content of that id is stored, without reading it.
     pub async fn has(&self, id: ContentId) -> bool {
         let shelf = self.0.shelf();
-        tokio::task::spawn_blocking(move || shelf.path(id).is_file()).await.unwrap_or(false)
+        self.0.disk().run(move || shelf.path(id).is_file()).await.unwrap_or(false)
     }
 
     /// Removes content; returns whether it was there.
@@ -155,7 +158,7 @@ impl Blobs<'_> {
     pub async fn remove(&self, id: ContentId) -> Result<bool, PutBlobError> {
         let shelf = self.0.shelf();
         let stopped = |source| PutBlobError::Io { path: self.0.shelf().folder.clone(), source };
-        let removing = tokio::task::spawn_blocking(move || shelf.remove(id));
+        let removing = self.0.disk().run(move || shelf.remove(id));
         removing.await.unwrap_or_else(|err| Err(stopped(err.into())))
     }
 }

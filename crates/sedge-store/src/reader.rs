@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+use crate::disk::Disk;
 use crate::fault::Fault;
 use crate::open;
 
@@ -16,14 +17,15 @@ const MOST: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Readers {
     path: PathBuf,
+    disk: Disk,
     places: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
-    pub(crate) fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path, disk: Disk) -> Self {
         let places = Arc::new(Semaphore::new(MOST));
-        Self { path: path.to_owned(), places, idle: Arc::default() }
+        Self { path: path.to_owned(), disk, places, idle: Arc::default() }
     }
 
     /// Runs `work` on a connection of the pool.
@@ -38,7 +40,7 @@ impl Readers {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| Fault::Closed)?;
         let (path, idle) = (self.path.clone(), Arc::clone(&self.idle));
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = self.disk.run(move || {
             let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let database = match kept {
                 Some(database) => database,

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::sync::mpsc;
 
 use crate::artifacts::{self, Artifacts, Rack, TidyError};
 use crate::audit::Audit;
@@ -14,6 +13,7 @@ use crate::calls::Calls;
 use crate::checkpoints::Checkpoints;
 use crate::decisions::Decisions;
 use crate::deployments::Deployments;
+use crate::disk::Disk;
 use crate::events::{self, Metrics};
 use crate::fault::Fault;
 use crate::inputs::Inputs;
@@ -23,7 +23,7 @@ use crate::reader::Readers;
 use crate::receipts::Receipts;
 use crate::revocations::Revocations;
 use crate::settings::Settings;
-use crate::writer::{self, Message};
+use crate::writer::{Message, Writer};
 
 /// A node's durable state; cheap to clone, every clone is the same store.
 ///
@@ -39,7 +39,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    writer: mpsc::Sender<Message>,
+    disk: Disk,
+    writer: Writer,
     readers: Readers,
     shelf: Arc<Shelf>,
     rack: Arc<Rack>,
@@ -56,16 +57,25 @@ impl Store {
     ///
     /// [`OpenError`]; a file that is damaged, foreign, of a newer program or in use stays untouched.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_on(path, Disk::Machine).await
+    }
+
+    /// Opens the database as [`Store::open`] does, on the machine's disk or on the double of one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub async fn open_on(path: &Path, disk: Disk) -> Result<Self, OpenError> {
         let path = path.to_owned();
         let failed = OpenError::Io {
             path: path.clone(),
             source: std::io::Error::other("the runtime is shutting down"),
         };
-        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(path));
-        opening.await.unwrap_or(Err(failed))
+        let opened_on = disk.clone();
+        disk.run(move || Self::open_blocking(path, opened_on)).await.unwrap_or(Err(failed))
     }
 
-    fn open_blocking(path: PathBuf) -> Result<Self, OpenError> {
+    fn open_blocking(path: PathBuf, disk: Disk) -> Result<Self, OpenError> {
         let opened = open::open(&path)?;
         let folder = path.with_file_name("blobs");
         let io = |path: &Path| {
@@ -80,10 +90,11 @@ impl Store {
             TidyError::Store(source) => OpenError::Artifacts { path: path.clone(), source },
         })?;
         let metrics = Arc::new(Metrics::default());
-        let writer = writer::start(opened.database, Arc::clone(&metrics)).map_err(io(&path))?;
+        let writer =
+            Writer::start(opened.database, Arc::clone(&metrics), &disk).map_err(io(&path))?;
         events::Opened { path: &path, schema: opened.schema }.emit();
-        let readers = Readers::new(&path);
-        let inner = Inner { path, writer, readers, shelf, rack, metrics, _lock: opened.lock };
+        let readers = Readers::new(&path, disk.clone());
+        let inner = Inner { path, disk, writer, readers, shelf, rack, metrics, _lock: opened.lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -182,7 +193,7 @@ impl Store {
     pub async fn close(&self) -> Result<(), Fault> {
         self.inner.readers.close().await;
         let (message, closed) = Message::close();
-        self.inner.writer.send(message).await.map_err(|_| Fault::Closed)?;
+        self.inner.writer.send(message).await?;
         closed.await.map_err(|_| Fault::Closed)?
     }
 
@@ -196,7 +207,7 @@ impl Store {
         E: From<Fault> + Send + 'static,
     {
         let (message, done) = Message::write(work);
-        self.inner.writer.send(message).await.map_err(|_| Fault::Closed)?;
+        self.inner.writer.send(message).await?;
         done.await.unwrap_or_else(|_| Err(Fault::Closed.into()))
     }
 
@@ -210,6 +221,10 @@ impl Store {
         E: From<Fault> + Send + 'static,
     {
         self.inner.readers.read(work).await
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.inner.disk
     }
 
     pub(crate) fn shelf(&self) -> Arc<Shelf> {

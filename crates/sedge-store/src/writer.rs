@@ -1,11 +1,13 @@
-//! The one thread that writes: takes what waits, commits it as one group, then acknowledges.
+//! The one thread that writes: takes what waits, commits it as one group, then acknowledges. On the
+//! double of a disk each write is a group of its own, in line.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::disk::{Disk, DiskDouble};
 use crate::events::{CommitFailed, Committed, Metrics};
 use crate::fault::Fault;
 
@@ -91,15 +93,93 @@ impl Message {
     }
 }
 
-/// Starts the thread; it ends when it is told to close or when nobody can ask it any more.
-pub(crate) fn start(
-    database: Connection,
+/// The way to whoever writes.
+#[derive(Debug)]
+pub(crate) enum Writer {
+    Thread(mpsc::Sender<Message>),
+    InLine(InLine),
+}
+
+/// Writes in line, one after the other.
+#[derive(Debug)]
+pub(crate) struct InLine {
+    disk: Arc<DiskDouble>,
+    /// Whose turn it is, in the order of asking.
+    turn: tokio::sync::Mutex<()>,
+    /// `None` when it was closed.
+    database: Mutex<Option<Connection>>,
     metrics: Arc<Metrics>,
-) -> Result<mpsc::Sender<Message>, std::io::Error> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let thread = thread::Builder::new().name("sedge-store".to_owned());
-    drop(thread.spawn(move || run(database, receiver, &metrics))?);
-    Ok(sender)
+}
+
+impl Writer {
+    /// Starts the thread, which ends when it is told to close or when nobody can ask it any more; or
+    /// starts none for the double of a disk.
+    pub(crate) fn start(
+        database: Connection,
+        metrics: Arc<Metrics>,
+        disk: &Disk,
+    ) -> Result<Self, std::io::Error> {
+        if let Disk::Double(disk) = disk {
+            let (disk, database) = (Arc::clone(disk), Mutex::new(Some(database)));
+            return Ok(Self::InLine(InLine { disk, turn: Default::default(), database, metrics }));
+        }
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let thread = thread::Builder::new().name("sedge-store".to_owned());
+        drop(thread.spawn(move || run(database, receiver, &metrics))?);
+        Ok(Self::Thread(sender))
+    }
+
+    /// Hands a message over; its answer comes on its own end.
+    pub(crate) async fn send(&self, message: Message) -> Result<(), Fault> {
+        match self {
+            Self::Thread(sender) => sender.send(message).await.map_err(|_| Fault::Closed),
+            Self::InLine(line) => line.send(message).await,
+        }
+    }
+
+    /// Returns how many more messages may wait.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        match self {
+            Self::Thread(sender) => sender.capacity(),
+            Self::InLine(_) => 0,
+        }
+    }
+}
+
+impl InLine {
+    async fn send(&self, Message(order): Message) -> Result<(), Fault> {
+        let _turn = self.turn.lock().await;
+        match order {
+            Order::Write(write) => {
+                self.disk.pause().await;
+                self.write(write)?;
+                self.disk.pause().await;
+                Ok(())
+            }
+            Order::Close(answer) => {
+                let closed = self.lock().take().map_or(Ok(()), close).map_err(Fault::from);
+                drop(answer.send(closed));
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&self, write: Box<dyn Pending>) -> Result<(), Fault> {
+        let mut database = self.lock();
+        let database = database.as_mut().ok_or(Fault::Closed)?;
+        if Disk::Double(Arc::clone(&self.disk)).is_full() {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            write.tell(Err(rusqlite::Error::SqliteFailure(full, None).into()));
+        } else {
+            commit(database, vec![write], &self.metrics);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Connection>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn run(mut database: Connection, mut queue: mpsc::Receiver<Message>, metrics: &Metrics) {

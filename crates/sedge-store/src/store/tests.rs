@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::disk::DiskDouble;
 use crate::writer::QUEUE;
 
 async fn new_store() -> (TempDir, Store) {
@@ -107,4 +108,41 @@ async fn the_file_is_set_up_for_safety() {
     assert_eq!(ask("PRAGMA journal_mode").await.unwrap(), Value::Text("wal".to_owned()));
     assert_eq!(ask("PRAGMA synchronous").await.unwrap(), Value::Integer(2));
     assert_eq!(ask("PRAGMA foreign_keys").await.unwrap(), Value::Integer(1));
+}
+
+fn on_a_double() -> (TempDir, Arc<DiskDouble>) {
+    (tempfile::tempdir().unwrap(), Arc::new(DiskDouble::new(sedge_base::Dice::new(1))))
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn on_the_double_of_a_disk_a_store_keeps_what_it_acknowledged() {
+    let (home, disk) = on_a_double();
+    let path = home.path().join("sedge.db");
+    let open = || Store::open_on(&path, Disk::Double(Arc::clone(&disk)));
+    let store = open().await.unwrap();
+    disk.set_slowest(std::time::Duration::from_micros(50));
+    store.settings().set("a", "1").await.unwrap();
+    let id = store.blobs().put(b"blob".to_vec(), None).await.unwrap();
+    // Dropped, not closed: a crash.
+    drop(store);
+    let store = open().await.unwrap();
+    assert_eq!(store.settings().get("a").await.unwrap().as_deref(), Some("1"));
+    assert_eq!(store.blobs().get(id).await.unwrap(), b"blob");
+    store.close().await.unwrap();
+    assert!(matches!(store.settings().set("a", "2").await, Err(Fault::Closed)));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_double_of_a_disk_can_be_full() {
+    let (home, disk) = on_a_double();
+    let path = home.path().join("sedge.db");
+    let store = Store::open_on(&path, Disk::Double(Arc::clone(&disk))).await.unwrap();
+    disk.set_full(true);
+    let refused = store.settings().set("a", "1").await.unwrap_err();
+    assert!(matches!(refused, Fault::DiskFull(_)), "{refused:?}");
+    let refused = store.blobs().put(b"blob".to_vec(), None).await.unwrap_err();
+    assert_eq!(refused.kind(), sedge_base::ErrorKind::Exhausted);
+    disk.set_full(false);
+    assert_eq!(store.settings().get("a").await.unwrap(), None);
+    store.settings().set("a", "1").await.unwrap();
 }
