@@ -17,6 +17,7 @@ pub(crate) async fn beat_all(node: Arc<Node>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
             _ = every.tick() => {}
             // Others shall not wait for the next beat to learn of a deployment.
             () = node.changed.notified() => {}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use sedge_base::{ContentId, ErrorKind, NodeId};
-use sedge_capability::{Failure, Handle, Idempotence, Kind, Name};
+use sedge_capability::{Failure, Idempotence, Kind, Name};
 use sedge_functions::{DeployError, Deployment};
 use sedge_net::{FrameReader, FrameWriter};
 use tokio::time::Instant;
@@ -105,7 +105,7 @@ impl Node {
             deployed_at: self.clock.now(),
         };
         let function = self
-            .functions
+            .engine
             .deploy(deployment(name, wasm.clone(), expect, options))
             .await
             .map_err(refused)?;
@@ -117,7 +117,7 @@ impl Node {
             .map_err(|it| unwritten(it.kind(), it))?;
         self.store.deployments().put(stored).await.map_err(|it| unwritten(it.kind(), it))?;
         let limit = self.config.node.max_tasks.get();
-        self.registry.offer(function as Handle, limit)?;
+        self.registry.offer(function, limit)?;
         self.changed.notify_one();
         Ok(content)
     }
@@ -177,11 +177,11 @@ impl Node {
                 let options: DeployOptions =
                     serde_json::from_str(&stored.options).map_err(internal)?;
                 let function = self
-                    .functions
+                    .engine
                     .deploy(deployment(name, wasm.into(), Some(stored.content), options))
                     .await
                     .map_err(refused)?;
-                self.registry.offer(function as Handle, self.config.node.max_tasks.get())
+                self.registry.offer(function, self.config.node.max_tasks.get())
             };
             if let Err(failure) = again.await {
                 tracing::warn!(target: "sedge::events::redeploy_failed", name = stored.name, %failure);

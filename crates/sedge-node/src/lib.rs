@@ -36,6 +36,7 @@ mod serve;
 mod start;
 mod view;
 mod wire;
+mod world;
 
 pub use about::About;
 pub use access::Pass;
@@ -62,3 +63,4 @@ pub use view::{
     InviteState, Joined, Moved, NodeView, Offer, Presence, Replayed, RevokedView, Status, Target,
     WayFailed, Whereabouts, Witness,
 };
+pub use world::{Engine, World};

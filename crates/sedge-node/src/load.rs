@@ -32,9 +32,13 @@ impl Gauges {
     }
 }
 
-/// Reads the machine's figures.
+/// Reads the machine's figures, or repeats those that it was given.
 #[derive(Debug)]
-pub(crate) struct Meter(Mutex<Option<System>>);
+pub(crate) struct Meter {
+    system: Mutex<Option<System>>,
+    /// What is said when there is no system to ask.
+    given: Gauges,
+}
 
 impl Meter {
     pub(crate) fn new() -> Self {
@@ -42,14 +46,20 @@ impl Meter {
             .with_cpu(CpuRefreshKind::nothing().with_usage())
             .with_memory(MemoryRefreshKind::nothing().with_ram());
         // A system that tells nothing leaves every figure at zero.
-        Self(Mutex::new(System::new_with_specifics(what).ok()))
+        let system = Mutex::new(System::new_with_specifics(what).ok());
+        Self { system, given: Gauges::default() }
+    }
+
+    /// Makes a meter that says the same every time: that of a simulation's machine.
+    pub(crate) const fn given(given: Gauges) -> Self {
+        Self { system: Mutex::new(None), given }
     }
 
     /// Measures now. The busy share covers the time since the last call; the first one after the
     /// start says 0.
     pub(crate) fn read(&self) -> Gauges {
-        let mut system = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(system) = system.as_mut() else { return Gauges::default() };
+        let mut system = self.system.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(system) = system.as_mut() else { return self.given };
         system.refresh_cpu_usage();
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         let resident = sysinfo::get_current_pid().ok().and_then(|pid| {

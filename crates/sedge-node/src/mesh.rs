@@ -25,13 +25,13 @@ const DIAL_WITHIN: Duration = Duration::from_millis(1500);
 
 /// A network that a node is put on instead of the machine's: that of a simulation.
 pub trait Network: Send + Sync + std::fmt::Debug + 'static {
-    /// Makes a node's end of it; it speaks [`Protocol::Mesh`].
+    /// Makes a node's end of it; it speaks every [`Protocol`], and the admission says when.
     fn join(&self, node: NodeId, admission: Arc<dyn Admission>) -> Arc<dyn Transport>;
 }
 
 impl Network for sedge_net::MemoryNet {
     fn join(&self, node: NodeId, admission: Arc<dyn Admission>) -> Arc<dyn Transport> {
-        Arc::new(Self::join(self, node, &[Protocol::Mesh], admission))
+        Arc::new(Self::join(self, node, &Protocol::ALL, admission))
     }
 }
 
@@ -90,15 +90,17 @@ pub(crate) struct Faults {
 }
 
 impl Open {
-    /// Returns the way between machines.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Unavailable`] in a simulation, which has none.
-    pub(crate) fn quic(&self) -> Result<&Arc<Quic>, Failure> {
-        self.quic.as_ref().ok_or_else(|| {
-            Failure::new(ErrorKind::Unavailable, "no_quic", "this network has no QUIC")
-        })
+    /// Returns the way between machines; `None` on a network that was given.
+    pub(crate) const fn quic(&self) -> Option<&Arc<Quic>> {
+        self.quic.as_ref()
+    }
+
+    /// Returns the way to a stranger whom this node wants to pair with.
+    pub(crate) fn to_strangers(&self) -> Arc<dyn Transport> {
+        match &self.quic {
+            Some(quic) => Arc::clone(quic) as Arc<dyn Transport>,
+            None => Arc::clone(&self.transport),
+        }
     }
 }
 

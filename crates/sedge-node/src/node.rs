@@ -31,6 +31,7 @@ use crate::registry::Registry;
 use crate::relays::Relays;
 use crate::view::{NodeView, Offer, Presence, Status};
 use crate::wire::Advert;
+use crate::world::Engine;
 
 /// How long background work may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -53,6 +54,7 @@ pub struct Node {
     pub(crate) registry: Arc<Registry>,
     pub(crate) executor: Executor,
     pub(crate) functions: Arc<Runtime>,
+    pub(crate) engine: Arc<dyn Engine>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) mesh: Mesh,
     pub(crate) pairing: Pairing,

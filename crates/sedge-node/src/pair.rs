@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sedge_base::ErrorKind;
 use sedge_capability::Failure;
-use sedge_net::{Beacon, CloseReason, Conn, Nameplate, Protocol, Transport};
+use sedge_net::{Beacon, CloseReason, Conn, Nameplate, Protocol, Quic, Transport};
 use sedge_trust::pairing::{Code, Invite};
 use tracing::{info, warn};
 
@@ -130,19 +130,10 @@ impl Node {
         let nameplate = Nameplate::from(code.nameplate());
         let spoken = code.to_string();
         let open = self.mesh.open(self).await?;
-        let quic = open.quic()?;
-        let place = quic.place();
-        let beacon = match quic.listening().first() {
-            Some(addr) => match Beacon::open(*addr, &place.peer_addr(), Some(nameplate)).await {
-                Ok(beacon) => Some(beacon),
-                Err(error) => {
-                    warn!(target: "sedge::events::beacon_closed", %error);
-                    None
-                }
-            },
-            None => None,
+        let (beacon, addresses) = match open.quic() {
+            Some(quic) => beacon(quic, nameplate).await,
+            None => (None, Vec::new()),
         };
-        let addresses = beacon.as_ref().map_or_else(Vec::new, |it| reachable(it, &place.direct));
         let invite = Invite::new(code, self.clock.now(), ttl);
         let expires = invite.expires_at();
         let number = {
@@ -153,9 +144,11 @@ impl Node {
             inner.number
         };
         self.members.set_pairing(true);
-        quic.set_protocols(&[Protocol::Mesh, Protocol::Pair]);
-        if let Some(lan) = quic.lan() {
-            lan.announce_invite(Some(nameplate));
+        if let Some(quic) = open.quic() {
+            quic.set_protocols(&[Protocol::Mesh, Protocol::Pair]);
+            if let Some(lan) = quic.lan() {
+                lan.announce_invite(Some(nameplate));
+            }
         }
         let node = Arc::clone(self);
         self.scope.spawn("invite timer", async move |cancel| {
@@ -194,12 +187,28 @@ impl Node {
         if self.members.others().is_empty() {
             self.mesh.close(CLOSE_WITHIN).await;
         } else if let Ok(open) = self.mesh.open(self).await
-            && let Ok(quic) = open.quic()
+            && let Some(quic) = open.quic()
         {
             quic.set_protocols(&[Protocol::Mesh]);
             if let Some(lan) = quic.lan() {
                 lan.announce_invite(None);
             }
+        }
+    }
+}
+
+/// Answers those who were given an address; returns the addresses to give.
+async fn beacon(quic: &Quic, nameplate: Nameplate) -> (Option<Beacon>, Vec<SocketAddr>) {
+    let place = quic.place();
+    let Some(addr) = quic.listening().first().copied() else { return (None, Vec::new()) };
+    match Beacon::open(addr, &place.peer_addr(), Some(nameplate)).await {
+        Ok(beacon) => {
+            let addresses = reachable(&beacon, &place.direct);
+            (Some(beacon), addresses)
+        }
+        Err(error) => {
+            warn!(target: "sedge::events::beacon_closed", %error);
+            (None, Vec::new())
         }
     }
 }

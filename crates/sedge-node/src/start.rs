@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 
-use sedge_base::{Clock, ErrorKind, NodeId, TaskScope};
+use sedge_base::{Clock, ErrorKind, NodeId};
 use sedge_capability::Failure;
 use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
@@ -23,12 +23,13 @@ use crate::execute::Executor;
 use crate::home::{Home, HomeError};
 use crate::load::{Gauges, Meter};
 use crate::members::Members;
-use crate::mesh::{Mesh, MeshOptions, Network};
+use crate::mesh::{Mesh, MeshOptions};
 use crate::node::{Node, internal, unwritten};
 use crate::pair::Pairing;
 use crate::registry::Registry;
 use crate::relays::Relays;
 use crate::wire::{Listed, Roster};
+use crate::world::{Engine, World};
 
 /// Where the setting lies that says whose swarm this node belongs to.
 const SWARM_SETTING: &str = "swarm.owner";
@@ -48,8 +49,8 @@ pub struct StartOptions {
     pub models: Option<PathBuf>,
     /// The folder where the nodes of this machine and user meet; made if it is missing.
     pub meeting: Option<PathBuf>,
-    /// The network to be on instead of the machine's.
-    pub network: Option<Arc<dyn Network>>,
+    /// What to take from elsewhere than this machine.
+    pub world: World,
 }
 
 /// Why a node does not start. Nothing was changed that a next start would not find again.
@@ -122,11 +123,12 @@ impl Node {
         config: Config,
         options: StartOptions,
     ) -> Result<Arc<Self>, StartError> {
-        let clock = Clock::machine();
-        let scope = TaskScope::new();
+        let World { network, clock, scope, disk, gauges, engine } = options.world.clone();
+        let clock = clock.unwrap_or_else(Clock::machine);
+        let scope = scope.unwrap_or_default();
         let api_key = home.api_key()?;
         let identity = Identity::load_or_create(home.path())?;
-        let store = Store::open(&home.path().join("sedge.db")).await?;
+        let store = Store::open_on(&home.path().join("sedge.db"), disk).await?;
         let name = pick_name(&options, &config)?;
         let found = find_swarm(&home, &store, &identity, &name, &clock).await?;
         let swarm = found.members.swarm();
@@ -140,6 +142,8 @@ impl Node {
         let cache = home.path().join("cache");
         let functions = Runtime::new(config.functions.clone(), &cache, &scope)
             .map_err(StartError::Functions)?;
+        let functions = Arc::new(functions);
+        let engine = engine.unwrap_or_else(|| Arc::clone(&functions) as Arc<dyn Engine>);
         let models = options.models.unwrap_or_else(|| home.path().join("models"));
         let gateway =
             Gateway::new(config.gateway.clone(), models, &scope).map_err(StartError::Gateway)?;
@@ -156,7 +160,7 @@ impl Node {
             exact: options.listen.is_some(),
             lan_discovery: config.node.lan_discovery,
             meeting: options.meeting,
-            network: options.network,
+            network,
         });
         let members = Arc::new(found.members);
         let access = Access::new(Arc::clone(&members), store.clone(), clock.clone());
@@ -175,12 +179,13 @@ impl Node {
             access,
             registry,
             executor,
-            functions: Arc::new(functions),
+            functions,
+            engine,
             gateway: Arc::new(gateway),
             mesh,
             pairing: Pairing::default(),
             relays: Relays::default(),
-            meter: Meter::new(),
+            meter: gauges.map_or_else(Meter::new, Meter::given),
             gauges: Mutex::new(Gauges::default()),
             running: AtomicU32::new(0),
             draining: AtomicBool::new(false),

@@ -352,7 +352,8 @@ pub enum InviteState {
 /// Where to look for whoever invited.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Whereabouts {
-    /// `host:port`, where the local network has no discovery.
+    /// `host:port`, where the local network has no discovery; on a network that was
+    /// [given](crate::World::network), the inviter's id.
     pub at: Option<String>,
     /// A way through a relay, as the invitation says.
     pub relay: Option<String>,

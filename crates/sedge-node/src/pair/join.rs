@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use sedge_base::ErrorKind;
 use sedge_capability::Failure;
-use sedge_net::{Conn, Nameplate, PeerAddr, Protocol, Transport, locate};
+use sedge_net::{Conn, Nameplate, PeerAddr, Protocol, locate};
 use sedge_trust::pairing::Code;
 use sedge_trust::verify_membership;
 use tokio::time::Instant;
@@ -104,7 +104,8 @@ impl Node {
         if let Some(Through { relay, .. }) = &through {
             let mut relays = BTreeSet::from([relay.clone()]);
             relays.extend(self.own_relays());
-            open.quic()?.set_relays(&relays).await;
+            let without = || Failure::new(ErrorKind::Unavailable, "no_relays", "no relays here");
+            open.quic().ok_or_else(without)?.set_relays(&relays).await;
         }
         let Found { way, conn } = find(open, code, (at, through.as_ref())).await?;
         let hello = exchange::Hello {
@@ -207,7 +208,7 @@ async fn find(
 }
 
 async fn by_lan(open: &Arc<Open>, nameplate: Nameplate) -> Result<Found, String> {
-    let Some(lan) = open.quic().ok().and_then(|it| it.lan()) else {
+    let Some(lan) = open.quic().and_then(|it| it.lan()) else {
         return Err(open.lan_fault.clone().unwrap_or_else(|| "discovery is off".to_owned()));
     };
     let heard = lan.discover(nameplate, FIND_WITHIN).await.map_err(|it| it.to_string())?;
@@ -222,8 +223,11 @@ async fn by_lan(open: &Arc<Open>, nameplate: Nameplate) -> Result<Found, String>
 }
 
 async fn by_address(open: &Arc<Open>, nameplate: Nameplate, at: &str) -> Result<Found, String> {
-    let peer =
-        locate(at, Some(nameplate), FIND_WITHIN).await.map_err(|error| with_source(&error))?;
+    let peer = match open.quic() {
+        Some(_) => locate(at, Some(nameplate), FIND_WITHIN).await.map_err(|it| with_source(&it))?,
+        // A network that was given knows nodes by their ids alone.
+        None => PeerAddr::new(at.parse().map_err(|it| with_source(&it))?),
+    };
     Ok(Found { way: "address", conn: dial(open, &peer).await? })
 }
 
@@ -233,6 +237,6 @@ async fn by_relay(open: &Arc<Open>, through: &Through) -> Result<Found, String> 
 }
 
 async fn dial(open: &Arc<Open>, peer: &PeerAddr) -> Result<Conn, String> {
-    let quic = open.quic().map_err(|it| it.to_string())?;
-    quic.dial(peer, Protocol::Pair, FIND_WITHIN).await.map_err(|it| it.to_string())
+    let dialled = open.to_strangers().dial(peer, Protocol::Pair, FIND_WITHIN).await;
+    dialled.map_err(|it| it.to_string())
 }

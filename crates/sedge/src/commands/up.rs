@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sedge_base::{Cancel, ErrorKind, TaskScope};
 use sedge_gateway::{Choice, Models};
-use sedge_node::{Config, Home, Node, StartOptions, Status};
+use sedge_node::{Config, Home, Node, StartOptions, Status, World};
 use sedge_server::Server;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
@@ -100,7 +100,7 @@ impl Up {
             no_model: self.no_model,
             models: Some(models),
             meeting: Some(meeting),
-            network: None,
+            world: World::default(),
         };
         let mut signals = Signals::new()?;
         let node = Node::start(home, config, options)
