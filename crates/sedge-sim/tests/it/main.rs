@@ -1,0 +1,3 @@
+//! Whole meshes under many seeds.
+
+mod seeds;
