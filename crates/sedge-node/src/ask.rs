@@ -5,18 +5,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sedge_base::{ErrorKind, NodeId, TaskId};
-use sedge_capability::{Budgets, Capability, Descriptor, Failure, Outcome, Task};
+use sedge_capability::{Budgets, Capability, Descriptor, Failure, Idempotence, Outcome, Task};
 use sedge_routing::{Candidate, Decision, Load, Reason, Rejected, Request, Strategy, decide};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Pass;
 use crate::node::{Node, internal, unwritten};
-use crate::remote::Remote;
+use crate::remote::{NODE_LOST, Remote};
 use crate::view::{Answer, Ask};
 use crate::wire::Offered;
 
 /// How much longer than its time budget a task is waited for: the way there and back.
 const DISTANCE: Duration = Duration::from_secs(2);
+
+/// The code of a task that did not end in time.
+const DEADLINE: &str = "deadline";
 
 /// A routing decision and the task that it was made for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,7 +36,9 @@ impl Node {
     /// Runs a task on the best node for it, or on the one that the caller names.
     ///
     /// A node that turns out to be gone before it sent anything is replaced by the next best,
-    /// unless the caller named it.
+    /// unless the caller named it. A task that may have begun there is repeated only if its
+    /// capability is [`Idempotence::Idempotent`]; otherwise the loss is the answer. All of it ends
+    /// by the deadline, whatever another node does.
     ///
     /// # Errors
     ///
@@ -80,16 +85,17 @@ impl Node {
                 self.access.count(pass).await?;
             }
             let starting = self.start_on(winner, task.clone(), &candidates, ask.pass.clone());
+            let starting = tokio::time::timeout_at(deadline, starting);
             // The decision goes to disk while the task begins, with its receipt if it is quick.
             let (remembered, started) = tokio::join!(self.remember(&task.id, &decision), starting);
             remembered?;
-            match started {
+            match started.unwrap_or_else(|_| Err(late())) {
                 Ok(outcome) => {
                     let outcome = outcome.until(deadline).keeping(place);
                     let node_name = self.members.name_of(&winner);
                     return Ok(Answer { task: task.id, node: winner, node_name, outcome });
                 }
-                Err(failure) if failure.kind.is_retryable() && pinned.is_none() => {
+                Err(failure) if pinned.is_none() && may_repeat(&failure, winner, &candidates) => {
                     candidates.retain(|it| it.candidate.node != winner);
                     last = Some(failure);
                 }
@@ -270,6 +276,22 @@ impl Drop for Running {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a task that a node did not start may be given to the next one.
+fn may_repeat(failure: &Failure, on: NodeId, offerings: &[Offering]) -> bool {
+    let offering = offerings.iter().find(|it| it.candidate.node == on);
+    let idempotent =
+        offering.is_some_and(|it| it.descriptor.idempotence == Idempotence::Idempotent);
+    // A node that was lost may have begun; one that refused, or was not reached, has not.
+    let begun = failure.code == NODE_LOST;
+    failure.kind.is_retryable() && failure.code != DEADLINE && (idempotent || !begun)
+}
+
+/// The answer when a node did not even begin to answer in time.
+fn late() -> Failure {
+    let text = "the task did not begin to answer by its deadline";
+    Failure::new(ErrorKind::Timeout, DEADLINE, text)
 }
 
 /// Why nobody runs it, from the decision.

@@ -18,6 +18,9 @@ use crate::wire::{self, Reader, Request, RunFrame, RunHead, WireError, Writer};
 /// How long a stream may take to open on a connection that is there.
 pub(crate) const OPEN_WITHIN: Duration = Duration::from_secs(2);
 
+/// The code when a node was lost that may have begun the task.
+pub(crate) const NODE_LOST: &str = "node_lost";
+
 /// A capability that another member offers.
 pub(crate) struct Remote {
     pub(crate) conn: Conn,
@@ -182,7 +185,7 @@ fn lost(node: &str, error: &WireError) -> Failure {
         WireError::Refused(failure) => failure.clone(),
         error => {
             let text = format!("node {node} was lost: {error}");
-            Failure::new(ErrorKind::Unavailable, "node_lost", text)
+            Failure::new(ErrorKind::Unavailable, NODE_LOST, text)
         }
     }
 }
