@@ -31,6 +31,8 @@ pub(crate) struct Pages {
     pub(crate) readmitted: Vec<usize>,
     /// Machines of which nobody can say whether they are members: the answer was lost.
     pub(crate) uncertain: Vec<usize>,
+    /// How many revocations of a membership were begun.
+    pub(crate) revocations: u64,
     /// Whether the owner was told that the token is void.
     pub(crate) token_revoked: bool,
     /// What broke a rule while the run went on.
@@ -110,6 +112,15 @@ impl Books {
 impl Default for Books {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Pages {
+    /// Takes back one doubt about a machine's membership.
+    pub(crate) fn settle(&mut self, machine: usize) {
+        if let Some(at) = self.uncertain.iter().position(|it| *it == machine) {
+            self.uncertain.swap_remove(at);
+        }
     }
 }
 

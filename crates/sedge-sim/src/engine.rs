@@ -17,7 +17,7 @@ use sedge_trust::Status;
 use sedge_trust::receipt::Rung;
 
 /// How the bytes of every "component" begin that the double takes.
-pub const SCRIPT: &[u8] = b"sedge-sim script ";
+pub(crate) const SCRIPT: &[u8] = b"sedge-sim script ";
 
 /// Which machine began which task how often, over all machines of a run.
 #[derive(Debug, Default)]

@@ -208,7 +208,7 @@ async fn cheat(writer: &mut FrameWriter<SendStream>, dice: &mut Dice) {
         // A piece, then silence.
         1 => {
             drop(writer.write(&Frame::new(DATA, &b"[0:0]"[..])).await);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         // Success, without a receipt.
         2 => send(writer, END, &json!({ "status": "Success", "usage": usage })).await,

@@ -130,19 +130,20 @@ enum Parcel {
 }
 
 impl Parcel {
-    /// Returns a number for the kind and one for the length, for the trace.
-    fn kind(&self) -> (u64, u64) {
+    /// Returns a number for the trace. Lengths do not count: what is sealed is written in decimal
+    /// digits, and as long as chance wants it.
+    fn kind(&self) -> u64 {
         match self {
-            Self::Knock { .. } => (1, 0),
-            Self::Answer { answer, .. } => (2, u64::from(answer.is_ok())),
-            Self::Stream { .. } => (3, 0),
-            Self::Piece { piece: Piece::Bytes(bytes), .. } => (4, bytes.len() as u64),
-            Self::Piece { piece: Piece::Finish, .. } => (5, 0),
-            Self::Piece { piece: Piece::Reset, .. } => (6, 0),
-            Self::Piece { piece: Piece::Stop, .. } => (7, 0),
-            Self::Piece { piece: Piece::Read, .. } => (8, 0),
-            Self::Close { reason, .. } => (9, u64::from(reason.code())),
-            Self::Silence { .. } => (10, 0),
+            Self::Knock { .. } => 1,
+            Self::Answer { answer, .. } => 20 + u64::from(answer.is_ok()),
+            Self::Stream { .. } => 3,
+            Self::Piece { piece: Piece::Bytes(_), .. } => 4,
+            Self::Piece { piece: Piece::Finish, .. } => 5,
+            Self::Piece { piece: Piece::Reset, .. } => 6,
+            Self::Piece { piece: Piece::Stop, .. } => 7,
+            Self::Piece { piece: Piece::Read, .. } => 8,
+            Self::Close { reason, .. } => 30 + u64::from(reason.code()),
+            Self::Silence { .. } => 10,
         }
     }
 }
@@ -319,9 +320,9 @@ impl SimNet {
             state.held.entry((post.from, post.to)).or_default().push(post);
             return;
         }
-        let (kind, length) = post.parcel.kind();
+        let kind = post.parcel.kind();
         let micros = u64::try_from((post.at - state.began).as_micros()).unwrap_or(u64::MAX);
-        for part in [micros, kind, length, post.number] {
+        for part in [micros, kind, post.number] {
             state.trace = Dice::new(state.trace ^ part).roll();
         }
         drop(state);
@@ -336,7 +337,7 @@ impl SimNet {
             }
             Parcel::Silence { wire, end, cut: since } => {
                 let still = since.is_none() || since == cut;
-                if still && wire.finish(end, Ending::Silent) && since.is_some() {
+                if still && wire.finish(end, Ending::Silent) {
                     // Who gave the peer up says nothing to it any more.
                     self.silence(wire, 1 - end, None);
                 }

@@ -15,9 +15,9 @@ const LASTS: Duration = Duration::from_secs(6);
 const JUMP_MS: i64 = 3_600_000;
 
 /// The function that may run once only, on every machine from the start.
-pub const ONCE: &str = "once";
+pub(crate) const ONCE: &str = "once";
 /// The function that may be repeated, on every machine from the start.
-pub const IDEMPOTENT: &str = "again";
+pub(crate) const IDEMPOTENT: &str = "again";
 
 /// Which sorts of faults a run has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub enum Pass {
 }
 
 /// How many calls the counted token is good for.
-pub const CALLS: u64 = 3;
+pub(crate) const CALLS: u64 = 3;
 
 impl Plan {
     /// Makes the plan of a seed.

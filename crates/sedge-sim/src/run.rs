@@ -223,6 +223,8 @@ impl Run {
             }
             Work::Deploy { on, name, to } => {
                 let Some(life) = life(*on) else { return };
+                let to_whom = to.map_or_else(|| "all".to_owned(), |it| self.names[it].clone());
+                self.books.say(format!("{name} begun on n{on} for {to_whom}"));
                 let target = to.map_or(Target::All, |it| Target::Node(self.names[it].clone()));
                 let (books, node, name) =
                     (self.books.clone(), Arc::clone(&life.node), name.clone());
@@ -281,6 +283,8 @@ impl Run {
                 self.books.broken(error.to_string());
             }
         }
+        // What was said last is still under way.
+        sleep(Duration::from_secs(2)).await;
         let left = self.net.connections();
         if left > 0 {
             self.books.broken(format!("{left} connections are left when every node has stopped"));

@@ -128,6 +128,7 @@ pub(crate) fn wasm(name: &str) -> Bytes {
 
 /// Deploys a function; what was acknowledged is noted.
 pub(crate) async fn deploy(books: &Books, node: &Arc<Node>, name: &str, target: Target) {
+    let began = Instant::now();
     let _begun = books.open(format!("deployment of {name}"));
     let parsed: Name = match name.parse() {
         Ok(parsed) => parsed,
@@ -145,8 +146,9 @@ pub(crate) async fn deploy(books: &Books, node: &Arc<Node>, name: &str, target: 
             return books.say(format!("{name} not deployed: {}", word(&failure)));
         }
     };
+    let millis = began.elapsed().as_millis();
     for report in reports {
-        let on = &report.node_name;
+        let on = format!("{} after {millis} ms", report.node_name);
         match (report.content, report.failure) {
             (Some(content), _) => {
                 books.say(format!("{name} deployed on {on}"));
@@ -166,7 +168,12 @@ pub(crate) async fn deploy(books: &Books, node: &Arc<Node>, name: &str, target: 
 pub(crate) fn revoke(books: &Books, owner: &Life, who: &Machine) {
     let (books, node) = (books.clone(), Arc::clone(&owner.node));
     let (index, name) = (who.index, who.name.clone());
-    books.pages().uncertain.push(index);
+    {
+        let mut pages = books.pages();
+        pages.uncertain.push(index);
+        pages.revocations += 1;
+        pages.readmitted.retain(|it| *it != index);
+    }
     owner.scope.spawn("revoker", async move |_| {
         let _begun = books.open(format!("revocation of {name}"));
         match timeout(NEVER, node.revoke(&name)).await {
@@ -176,9 +183,11 @@ pub(crate) fn revoke(books: &Books, owner: &Life, who: &Machine) {
                     view.told, view.not_yet
                 ));
                 let mut pages = books.pages();
-                pages.uncertain.retain(|it| *it != index);
-                pages.readmitted.retain(|it| *it != index);
-                pages.revoked.push(index);
+                // It may have joined meanwhile, before or after: then nobody can say.
+                if !pages.readmitted.contains(&index) {
+                    pages.settle(index);
+                    pages.revoked.push(index);
+                }
             }
             Ok(Err(failure)) => {
                 judge(&books, "the revocation", &failure);
@@ -239,23 +248,27 @@ pub(crate) fn admit(books: &Books, owner: (&Life, &Machine), joiner: (&Life, &Ma
         // Nobody invited: the owner lost its power.
         let Ok(code) = told.await else { return };
         let _begun = books.open(format!("{name} joining"));
-        books.pages().uncertain.push(index);
+        let before = {
+            let mut pages = books.pages();
+            pages.uncertain.push(index);
+            pages.revocations
+        };
         match timeout(NEVER, node.join(&code, Some(at))).await {
             Ok(Ok(joined)) => {
                 books.say(format!("{name} joined {}", joined.inviter_name));
                 let mut pages = books.pages();
-                pages.uncertain.retain(|it| *it != index);
                 pages.revoked.retain(|it| *it != index);
                 pages.readmitted.push(index);
+                if before == pages.revocations {
+                    pages.settle(index);
+                }
             }
             Ok(Err(failed)) => {
                 judge(&books, "joining", &failed.failure);
                 books.say(format!("{name} not joined: {}", word(&failed.failure)));
                 // Refused before anything was asked: things are as they were.
                 if failed.failure.kind == ErrorKind::Conflict {
-                    let mut pages = books.pages();
-                    let at = pages.uncertain.iter().position(|it| *it == index);
-                    at.map(|it| pages.uncertain.remove(it));
+                    books.pages().settle(index);
                 }
             }
             Err(_) => books.broken("joining never ended"),

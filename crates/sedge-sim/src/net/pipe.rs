@@ -103,7 +103,7 @@ impl Pipe {
         let mut state = self.lock();
         match piece {
             Piece::Bytes(bytes) if state.read == End::Open => {
-                state.arrived.extend_from_slice(&bytes)
+                state.arrived.extend_from_slice(&bytes);
             }
             Piece::Finish if state.read == End::Open => state.read = End::Finished,
             Piece::Reset if state.read == End::Open => {
