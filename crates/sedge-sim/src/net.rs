@@ -462,7 +462,7 @@ impl Transport for SimEnd {
                 if late_or_nobody.is_ok() {
                     tokio::time::sleep_until(deadline).await;
                 }
-                let tried = Tried { direct: Vec::new(), lan: Heard::Off };
+                let tried = Tried { direct: Vec::new(), lan: Heard::Off, relays: Vec::new() };
                 Err(DialError::Silent { peer, within, tried })
             }
         }

@@ -1,5 +1,6 @@
 //! One run from its seed to its report: a calm beginning, trouble, healing, and the checks.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -234,7 +235,11 @@ impl Run {
             }
             Work::Revoke(who) => {
                 if let Some(owner) = life(0) {
-                    work::revoke(&self.books, owner, &self.machines[*who]);
+                    let (net, out) = (self.net.clone(), self.machines[*who].id);
+                    let ids: BTreeMap<_, _> =
+                        self.machines.iter().map(|it| (it.name.clone(), it.id)).collect();
+                    let admits = move |name: &str| net.admits(*ids.get(name)?, out);
+                    work::revoke(&self.books, owner, &self.machines[*who], admits);
                 }
             }
             Work::Readmit(who) => self.admit(*who),

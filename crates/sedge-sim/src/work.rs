@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sedge_base::ErrorKind;
 use sedge_capability::{Budgets, Failure, Media, Name};
-use sedge_node::{Ask, Deploy, DeployOptions, Node, Target};
+use sedge_node::{Ask, Deploy, DeployOptions, Node, Target, Whereabouts};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -159,13 +159,20 @@ pub(crate) async fn deploy(books: &Books, node: &Arc<Node>, name: &str, target: 
                 judge(books, name, &failure);
                 books.say(format!("{name} not deployed on {on}: {}", word(&failure)));
             }
+            (None, None) if report.skipped => books.say(format!("{name} skipped {on}")),
             (None, None) => books.broken(format!("{name} on {on}: neither deployed nor failed")),
         }
     }
 }
 
-/// Lets the owner take a membership back.
-pub(crate) fn revoke(books: &Books, owner: &Life, who: &Machine) {
+/// Lets the owner take a membership back. Whoever was told, as the owner says, lets nobody in with
+/// it from that moment on: `admits` says whether a machine of that name does.
+pub(crate) fn revoke(
+    books: &Books,
+    owner: &Life,
+    who: &Machine,
+    admits: impl Fn(&str) -> Option<bool> + Send + 'static,
+) {
     let (books, node) = (books.clone(), Arc::clone(&owner.node));
     let (index, name) = (who.index, who.name.clone());
     {
@@ -182,6 +189,13 @@ pub(crate) fn revoke(books: &Books, owner: &Life, who: &Machine) {
                     "{name} revoked; told {:?}, not yet {:?}",
                     view.told, view.not_yet
                 ));
+                let alone = books.pages().uncertain.iter().filter(|it| **it == index).count() == 1;
+                let joined = books.pages().readmitted.contains(&index);
+                let admitting: Vec<_> =
+                    view.told.iter().filter(|it| admits(it) == Some(true)).collect();
+                if alone && !joined && !admitting.is_empty() {
+                    books.broken(format!("{admitting:?} were told and let {name} in"));
+                }
                 let mut pages = books.pages();
                 // It may have joined meanwhile, before or after: then nobody can say.
                 if !pages.readmitted.contains(&index) {
@@ -253,7 +267,7 @@ pub(crate) fn admit(books: &Books, owner: (&Life, &Machine), joiner: (&Life, &Ma
             pages.uncertain.push(index);
             pages.revocations
         };
-        match timeout(NEVER, node.join(&code, Some(at))).await {
+        match timeout(NEVER, node.join(&code, Whereabouts { at: Some(at), relay: None })).await {
             Ok(Ok(joined)) => {
                 books.say(format!("{name} joined {}", joined.inviter_name));
                 let mut pages = books.pages();
