@@ -161,13 +161,15 @@ impl Capability for FunctionDouble {
 }
 
 async fn act(script: Script, sink: &Sink) -> End {
+    let mut usage = Usage::default();
     for number in 0..script.chunks {
         tokio::time::sleep(script.takes / script.chunks).await;
-        if sink.chunk(script.chunk(number).into()).await.is_err() {
+        let chunk = script.chunk(number);
+        usage.output_bytes += chunk.len() as u64;
+        if sink.chunk(chunk.into()).await.is_err() {
             break;
         }
     }
-    let usage = Usage::default();
     if script.fails {
         let failure = Failure::new(ErrorKind::Invalid, "script_failed", "the script fails");
         return End::failed(Status::Error, failure, usage);
@@ -177,7 +179,34 @@ async fn act(script: Script, sink: &Sink) -> End {
 
 #[cfg(test)]
 mod tests {
+    use sedge_capability::conformance::{Sample, check};
+
     use super::*;
+
+    fn engine() -> EngineDouble {
+        EngineDouble { machine: 3, ran: Arc::default(), scope: TaskScope::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_double_makes_keeps_the_contract_of_capabilities() {
+        let engine = engine();
+        let wasm = [SCRIPT, b"f"].concat();
+        let function = engine.deploy(Deployment::new("f".parse().unwrap(), wasm.into()));
+        let takes = Duration::from_millis(20);
+        let script = Script { tag: 7, takes, chunks: 2, fails: false };
+        let sample = Sample { good: script.input(), bad: Some("no script".into()) };
+        check(function.await.unwrap(), sample).await.unwrap();
+        assert!(engine.ran.of(7).iter().all(|it| *it == 3) && engine.ran.of(8).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_double_refuses_what_the_engine_refuses() {
+        let deployment = || Deployment::new("f".parse().unwrap(), "no script".into());
+        assert_eq!(engine().deploy(deployment()).await.err().unwrap().code(), "not_wasm");
+        let expect = Some(ContentId::of(b"other"));
+        let other = Deployment { expect, ..deployment() };
+        assert_eq!(engine().deploy(other).await.err().unwrap().code(), "other_content");
+    }
 
     #[test]
     fn a_script_survives_the_way() {

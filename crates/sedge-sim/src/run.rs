@@ -307,3 +307,64 @@ fn mint(owner: &Machine) -> Result<Tokens, RunError> {
     let counted = key.mint(&[Limit::Calls(CALLS)])?.to_text()?;
     Ok(Tokens { revocable, counted })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Script;
+    use crate::plan::TaskWork;
+
+    /// Brings machines together that nothing happens to, and lets `work` happen.
+    async fn among(machines: usize, work: impl AsyncFnOnce(&mut Run)) {
+        let homes = tempfile::tempdir().unwrap();
+        let mut dice = Dice::new(1);
+        let net = SimNet::new(dice.fork());
+        let stage = TaskScope::mortal();
+        let postman = net.clone();
+        stage.spawn("postman", async move |_| postman.carry().await);
+        let plan = Plan { machines, hostile: false, steps: Vec::new() };
+        let mut run = Run::begin(&plan, net, homes.path(), &mut dice).await.unwrap();
+        work(&mut run).await;
+        run.heal().await;
+        assert_eq!(run.end().await.pages().broken, Vec::<String>::new());
+        stage.kill().await;
+    }
+
+    fn task(function: &'static str, takes: Duration) -> Step {
+        let script = Script { tag: 1, takes, chunks: 1, fails: false };
+        let work = TaskWork { on: 0, pin: None, function, script, token: None };
+        Step::Work(Work::Task(work))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_may_run_once_only_is_lost_with_its_machine() {
+        among(3, async |run| {
+            for to in [1, 2] {
+                let deploy = Work::Deploy { on: 0, name: "new0".to_owned(), to: Some(to) };
+                run.step(&Step::Work(deploy)).await;
+                sleep(Duration::from_secs(3)).await;
+            }
+            run.step(&task("new0", Duration::from_secs(4))).await;
+            sleep(Duration::from_secs(1)).await;
+            let ran = run.ran.of(1);
+            run.step(&Step::Crash(ran[0])).await;
+            sleep(Duration::from_secs(10)).await;
+            assert_eq!(run.ran.of(1), ran, "nobody else begins it");
+            let end = run.books.pages().tasks[0].end.clone().unwrap();
+            assert_eq!(end.failure.unwrap().code, "node_lost");
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_disk_refuses_and_the_machine_goes_on() {
+        among(3, async |run| {
+            run.step(&Step::Full(0, true)).await;
+            run.step(&task(ONCE, Duration::from_millis(1))).await;
+            sleep(Duration::from_secs(1)).await;
+            let end = run.books.pages().tasks[0].end.clone().unwrap();
+            assert_eq!(end.failure.unwrap().kind, sedge_base::ErrorKind::Exhausted);
+        })
+        .await;
+    }
+}
