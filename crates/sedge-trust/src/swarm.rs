@@ -133,6 +133,48 @@ pub enum Role {
     Executor,
     /// Asks others to run tasks.
     Requester,
+    /// May be elected to decide for the swarm (origins, part 4).
+    Coordinator,
+    /// Runs tasks and learns; what a node is when nothing else is said.
+    Worker,
+    /// Explores.
+    Scout,
+    /// Knows one field.
+    Specialist,
+}
+
+impl Role {
+    /// What a node may be in the work of the swarm; every one of them may be given.
+    pub const DUTIES: [Self; 4] = [Self::Coordinator, Self::Worker, Self::Scout, Self::Specialist];
+
+    /// Returns whether this is one of [`Role::DUTIES`]; the others are rights.
+    pub const fn is_duty(self) -> bool {
+        matches!(self, Self::Coordinator | Self::Worker | Self::Scout | Self::Specialist)
+    }
+
+    /// Returns the role's name, as it is written in a membership.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Executor => "executor",
+            Self::Requester => "requester",
+            Self::Coordinator => "coordinator",
+            Self::Worker => "worker",
+            Self::Scout => "scout",
+            Self::Specialist => "specialist",
+        }
+    }
+}
+
+/// Returns whether a node with these roles may be elected coordinator.
+pub fn may_coordinate(roles: &[Role]) -> bool {
+    roles.contains(&Role::Coordinator)
+}
+
+/// Returns the duties among these roles; a worker's when there are none.
+pub fn duties(roles: &[Role]) -> Vec<Role> {
+    let duties: Vec<Role> = roles.iter().copied().filter(|it| it.is_duty()).collect();
+    if duties.is_empty() { vec![Role::Worker] } else { duties }
 }
 
 /// The version of the membership's form; a field, so that it is signed too.
@@ -320,6 +362,18 @@ mod tests {
         assert!(matches!(verify(&owner, now + 1000), Err(MembershipError::Expired { .. })));
         assert!(matches!(verify(&other, now), Err(MembershipError::OtherSwarm { .. })));
         assert!(matches!(other.admit(member(&owner)), Err(AdmitError::OtherSwarm { .. })));
+    }
+
+    #[test]
+    fn a_node_is_a_worker_until_the_owner_says_otherwise() {
+        assert_eq!(duties(&[Role::Executor, Role::Requester]), [Role::Worker]);
+        assert_eq!(duties(&[Role::Executor, Role::Scout]), [Role::Scout]);
+        assert!(!may_coordinate(&[Role::Owner, Role::Executor]));
+        assert!(may_coordinate(&[Role::Executor, Role::Coordinator]));
+        for role in Role::DUTIES {
+            assert!(role.is_duty());
+            assert_eq!(serde_json::to_value(role).unwrap(), role.name());
+        }
     }
 
     #[test]
