@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0002_proofs.sql"),
     include_str!("migrations/0003_artifacts.sql"),
     include_str!("migrations/0004_tokens.sql"),
+    include_str!("migrations/0007_quorum.sql"),
 ];
 
 /// The schema that this program writes.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use sedge_base::SwarmId;
 
 use crate::artifacts::{self, Artifacts, Rack, TidyError};
 use crate::audit::Audit;
@@ -19,6 +20,7 @@ use crate::fault::Fault;
 use crate::inputs::Inputs;
 use crate::members::Members;
 use crate::open::{self, OpenError};
+use crate::quorum::Quorum;
 use crate::reader::Readers;
 use crate::receipts::Receipts;
 use crate::revocations::Revocations;
@@ -151,6 +153,11 @@ impl Store {
     /// Returns the counts of calls by token.
     pub const fn calls(&self) -> Calls<'_> {
         Calls(self)
+    }
+
+    /// Returns what this node has promised to the quorum of a swarm.
+    pub const fn quorum(&self, swarm: SwarmId) -> Quorum<'_> {
+        Quorum { store: self, swarm }
     }
 
     /// Returns the audit, which is only ever added to.

@@ -9,4 +9,5 @@ mod blobs;
 mod files;
 mod kill;
 mod proofs;
+mod quorum;
 mod tokens;
