@@ -11,6 +11,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("iroh", &["sedge-net"]),
     ("bao-tree", &["sedge-net"]),
     ("rusqlite", &["sedge-store"]),
+    ("openraft", &["sedge-quorum"]),
     ("axum", &["sedge-server"]),
     ("ureq", &["sedge-gateway", "sedge"]),
     ("zip", &["sedge-gateway"]),
