@@ -9,6 +9,7 @@ use std::time::Duration;
 use sedge_base::{ByteSize, ErrorKind};
 use sedge_functions::{FunctionsConfig, FunctionsSection};
 use sedge_gateway::{GatewayConfig, GatewaySection};
+use sedge_quorum::{QuorumConfig, QuorumSection};
 use serde::{Deserialize, Deserializer};
 
 use crate::artifacts::{ArtifactsConfig, ArtifactsSection};
@@ -25,6 +26,8 @@ pub struct ConfigFile {
     pub gateway: GatewaySection,
     /// Large content.
     pub artifacts: ArtifactsSection,
+    /// Who decides for the swarm.
+    pub quorum: QuorumSection,
 }
 
 /// `[node]`, as written.
@@ -82,6 +85,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// Large content.
     pub artifacts: ArtifactsConfig,
+    /// Who decides for the swarm.
+    pub quorum: QuorumConfig,
 }
 
 /// `[node]`, as checked.
@@ -181,6 +186,8 @@ impl Config {
             gateway: GatewayConfig::try_from(file.gateway)
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,
             artifacts: ArtifactsConfig::try_from(file.artifacts)?,
+            quorum: QuorumConfig::try_from(file.quorum)
+                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
         })
     }
 }

@@ -372,6 +372,12 @@ impl Members {
         self.read().list.get(node).cloned()
     }
 
+    /// Returns what the owner allows a node to be; nothing when it is no member.
+    pub(crate) fn roles(&self, node: &NodeId) -> Vec<Role> {
+        let state = self.read();
+        state.list.get(node).map(|it| it.membership.member.roles.clone()).unwrap_or_default()
+    }
+
     /// Returns where a member may be found.
     pub(crate) fn address(&self, node: &NodeId) -> Option<PeerAddr> {
         let state = self.read();

@@ -10,6 +10,7 @@ use sedge_capability::{Failure, Name};
 use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
+use sedge_quorum::Quorum;
 use sedge_store::Store;
 use sedge_trust::{Identity, Owner};
 use tokio::sync::Notify;
@@ -56,7 +57,8 @@ pub struct Node {
     pub(crate) functions: Arc<Runtime>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) mesh: Mesh,
+    pub(crate) mesh: Arc<Mesh>,
+    pub(crate) quorum: Quorum,
     pub(crate) pairing: Pairing,
     pub(crate) relays: Relays,
     pub(crate) depot: Depot,
@@ -151,6 +153,7 @@ impl Node {
     /// Stops the node: tells its peers, waits for what runs, closes the store.
     pub async fn shutdown(&self) {
         self.home.withdraw();
+        self.quorum.close().await;
         self.mesh.close(GRACE).await;
         self.rest_relay().await;
         if let Err(hung) = self.scope.shutdown(GRACE).await {
@@ -179,6 +182,7 @@ impl Node {
             now: Some(self.clock.now()),
             inviting: self.members.is_pairing(),
             relays: self.own_relays(),
+            coordinator: self.quorum.witnessed(),
         }
     }
 
@@ -224,6 +228,7 @@ impl Node {
             receipts: self.ledger.count().await.unwrap_or(0),
             two_histories: self.two_histories().await,
             running: self.running.load(Ordering::SeqCst),
+            coordinator: self.coordinator_name(),
         }
     }
 

@@ -123,7 +123,7 @@ impl Node {
 
     /// Exchanges adverts, and with them rosters, with every other member. Boxed because it leads to
     /// itself: what it hears may be news to spread.
-    fn spread<'a>(self: &'a Arc<Self>) -> BoxFuture<'a, ()> {
+    pub(crate) fn spread<'a>(self: &'a Arc<Self>) -> BoxFuture<'a, ()> {
         let beats = self.members.others().into_iter().map(|it| self.beat(it));
         join_all(beats).map(drop).boxed()
     }

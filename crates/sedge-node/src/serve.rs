@@ -99,6 +99,9 @@ async fn answer(
             Ok(content) => wire::send_reply(writer, &content).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,
         },
+        Request::Quorum(message) => {
+            wire::send_reply(writer, &node.answer_quorum(peer, &message).await).await
+        }
         Request::Undeploy { name } => match node.undeploy(&name).await {
             Ok(was) => wire::send_reply(writer, &was).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,

@@ -10,6 +10,7 @@ use sedge_capability::Failure;
 use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
+use sedge_quorum::SwarmDisk;
 use sedge_store::Store;
 use sedge_trust::swarm::{Member, Role, Version};
 use sedge_trust::{Identity, KeyFileError, Owner, Revocation};
@@ -26,6 +27,7 @@ use crate::members::Members;
 use crate::mesh::{Mesh, MeshOptions};
 use crate::node::{Node, internal, unwritten};
 use crate::pair::Pairing;
+use crate::quorum::{self, QuorumLink};
 use crate::registry::Registry;
 use crate::relays::Relays;
 use crate::wire::{Listed, Roster};
@@ -162,7 +164,11 @@ impl Node {
             meeting: options.meeting,
             network,
         });
+        let mesh = Arc::new(mesh);
         let members = Arc::new(found.members);
+        let link = QuorumLink::new(identity.node_id(), Arc::clone(&members), Arc::clone(&mesh));
+        let disk = SwarmDisk { store: store.clone(), swarm };
+        let quorum = quorum::open(link, &config.quorum, &clock, &scope, disk).await?;
         let access = Access::new(Arc::clone(&members), store.clone(), clock.clone());
         let node = Arc::new(Self {
             home,
@@ -183,6 +189,7 @@ impl Node {
             engine,
             gateway: Arc::new(gateway),
             mesh,
+            quorum,
             pairing: Pairing::default(),
             relays: Relays::default(),
             meter: gauges.map_or_else(Meter::new, Meter::given),
@@ -214,6 +221,16 @@ impl Node {
                 () = beat::beat_all(beating) => {}
             }
         });
+        if self.is_owner() && !self.config.quorum.voters.is_empty() {
+            let founding = Arc::clone(self);
+            self.scope.spawn("found quorum", async move |cancel| {
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => {}
+                    () = founding.found_as_configured() => {}
+                }
+            });
+        }
         tracing::info!(target: "sedge::events::node_started", id = %self.id(), name = self.name);
         Ok(())
     }

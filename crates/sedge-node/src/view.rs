@@ -193,6 +193,8 @@ pub struct Status {
     pub two_histories: Vec<String>,
     /// Tasks in flight now.
     pub running: u32,
+    /// The name of the node that decides for the swarm, if this node knows it.
+    pub coordinator: Option<String>,
 }
 
 /// What a node knows of chains of receipts: its own and other members'.

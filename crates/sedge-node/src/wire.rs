@@ -11,6 +11,7 @@
 //! | `hand` | none | its content id, once the other member has it |
 //! | `chain` | none | the other side's newest checkpoint, how it goes on from what the asker keeps, and what the other side keeps of third nodes |
 //! | about an artifact | none | see [`sedge_net::artifact`] |
+//! | of the quorum | none | see [`sedge_quorum::Message`] |
 //!
 //! Every request comes over a connection whose peer has proven a member's key: who asks is never
 //! read from the message.
@@ -22,6 +23,7 @@ use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
 use sedge_net::artifact::{ASK, Ask};
 use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, RelayAddr, SendStream};
+use sedge_quorum::Coordinator;
 use sedge_trust::receipt::Checkpoint;
 use sedge_trust::{Membership, Receipt, Revocation, TreeHash};
 use serde::de::DeserializeOwned;
@@ -43,6 +45,7 @@ const REPLY: u8 = 3;
 const END: u8 = 4;
 const REFUSED: u8 = 5;
 const RECEIPT: u8 = 6;
+const QUORUM: u8 = 24;
 
 /// What a member asks of another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,6 +84,9 @@ pub(crate) enum Request {
     /// Have you this artifact, give me these bytes of it; in a frame of its own kind.
     #[serde(skip)]
     Artifact(Ask),
+    /// A message of the quorum, in a frame of its own kind; read by [`sedge_quorum`].
+    #[serde(skip)]
+    Quorum(Bytes),
 }
 
 /// What a node shows of its chain of receipts.
@@ -126,6 +132,9 @@ pub(crate) struct Advert {
     /// Where the relay is that it runs, if it runs one.
     #[serde(default)]
     pub(crate) relays: Vec<RelayAddr>,
+    /// Who is coordinator, if it votes and knows; for those that do not vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) coordinator: Option<Coordinator>,
 }
 
 /// One capability in an advert.
@@ -216,11 +225,16 @@ pub(crate) async fn send_request(writer: &mut Writer, request: &Request) -> Resu
     Ok(writer.write(&Frame::json(REQUEST, request)?).await?)
 }
 
+pub(crate) async fn send_quorum(writer: &mut Writer, message: Vec<u8>) -> Result<(), WireError> {
+    Ok(writer.write(&Frame::new(QUORUM, message)).await?)
+}
+
 pub(crate) async fn read_request(reader: &mut Reader) -> Result<Request, WireError> {
     let frame = due(reader).await?;
     match frame.kind {
         REQUEST => Ok(frame.parse()?),
         ASK => Ok(Request::Artifact(frame.parse()?)),
+        QUORUM => Ok(Request::Quorum(frame.payload)),
         kind => Err(WireError::Unexpected { kind }),
     }
 }

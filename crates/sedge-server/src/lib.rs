@@ -29,7 +29,7 @@ mod server;
 mod wasi_http;
 
 pub use rest::{
-    ErrorBody, ErrorRecord, FetchLine, InviteAsk, JoinAsk, OPTIONS_HEADER, RebalanceAsk,
-    USAGE_HEADER,
+    ClaimAsk, ErrorBody, ErrorRecord, FetchLine, FoundAsk, InviteAsk, JoinAsk, OPTIONS_HEADER,
+    RebalanceAsk, RecordAsk, ReleaseAsk, RolesAsk, USAGE_HEADER,
 };
 pub use server::{BindError, Server};

@@ -11,6 +11,7 @@ mod mesh;
 mod node;
 mod pairing;
 mod query;
+mod quorum;
 mod receipts;
 
 use axum::Router;
@@ -30,6 +31,7 @@ pub use functions::{OPTIONS_HEADER, USAGE_HEADER};
 pub use mesh::RebalanceAsk;
 pub use pairing::{InviteAsk, JoinAsk};
 pub(crate) use query::name as capability_name;
+pub use quorum::{ClaimAsk, FoundAsk, RecordAsk, ReleaseAsk, RolesAsk};
 pub(crate) use receipts::receipt_id;
 
 /// The largest request whose path says nothing else, in bytes.
@@ -74,6 +76,12 @@ fn routes() -> Router<Shared> {
         .route("/tokens/{id}/revoke", post(mesh::revoke_token))
         .route("/invites", post(pairing::invite).get(pairing::invite_state))
         .route("/join", post(pairing::join))
+        .route("/nodes/{node}/roles", post(quorum::set_roles))
+        .route("/quorum", get(quorum::show).post(quorum::found))
+        .route("/quorum/voters/{node}", post(quorum::add).delete(quorum::remove))
+        .route("/quorum/claims", post(quorum::claim))
+        .route("/quorum/claims/release", post(quorum::release))
+        .route("/quorum/records", get(quorum::agreed).post(quorum::record))
         .route("/decisions/{task}", get(decisions::show))
         .route("/receipts", get(receipts::list))
         .route("/receipts/export", get(receipts::export_all))

@@ -36,6 +36,7 @@ commands! {
     join::Join,
     revoke::Revoke,
     token::Token,
+    quorum::Quorum,
     nodes::Nodes,
     node::Node,
     health::Health,

@@ -44,7 +44,7 @@ impl Settings {
 
     /// Returns what to log.
     pub(crate) fn log(&self) -> &str {
-        self.log.as_deref().unwrap_or("warn")
+        self.log.as_deref().unwrap_or("warn,openraft=off")
     }
 }
 

@@ -148,8 +148,9 @@ impl Node {
         *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.members.change_swarm(owner);
         self.members.merge(roster)?;
-        self.ledger.set_swarm(self.members.swarm());
-        Ok(())
+        let swarm = self.members.swarm();
+        self.ledger.set_swarm(swarm);
+        self.turn_to_quorum(swarm).await
     }
 }
 

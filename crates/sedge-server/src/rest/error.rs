@@ -81,6 +81,16 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         "artifact_no_room" => {
             Some("`sedge artifact rm` makes room, or `room` in `[artifacts]` of the configuration")
         }
+        "no_quorum" => Some("`sedge quorum init NODE NODE` on the owner's node founds one"),
+        "no_majority" => {
+            Some("bring voters back; `sedge quorum status` shows who votes and who is there")
+        }
+        "quorum_exists" => Some("`sedge quorum add NODE` lets one more node vote"),
+        "not_coordinator" => Some("without `--on` the node finds the coordinator by itself"),
+        "not_a_candidate" => Some("`sedge quorum role NODE coordinator` on the owner's node"),
+        "is_voter" => Some("`sedge quorum remove NODE` first"),
+        "claim_held" => Some("wait until it ends, or ask its holder to release it"),
+        "unsure" => Some("`sedge quorum log` shows what was decided"),
         "out_of_fuel" => Some("give it more with `--fuel`"),
         "out_of_memory" => Some("give it more with `--memory`"),
         _ => None,

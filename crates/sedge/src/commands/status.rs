@@ -48,7 +48,8 @@ fn words(state: &State, api: &Api) -> String {
         ("memory", state.resident.map_or_else(|| "unknown".to_owned(), |it| it.to_string())),
     ];
     let mut text = format!("{BOLD}{}{BOLD:#} is up\n", state.name);
-    for (label, value) in lines {
+    let coordinator = state.coordinator.clone().map(|it| ("decides", it));
+    for (label, value) in lines.into_iter().chain(coordinator) {
         text.push_str(&format!("  {DIM}{label:9}{DIM:#} {value}\n"));
     }
     text

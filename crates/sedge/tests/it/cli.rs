@@ -47,6 +47,7 @@ fn help() {
         "artifact",
         "revoke",
         "token",
+        "quorum",
         "node",
         "nodes",
         "health",

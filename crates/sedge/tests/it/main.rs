@@ -15,6 +15,7 @@ mod mesh;
 mod openai;
 mod pairing;
 mod proof;
+mod quorum;
 mod revocation;
 mod strangers;
 mod tokens;
