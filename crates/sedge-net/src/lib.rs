@@ -55,6 +55,8 @@ mod transport;
 mod conn;
 mod stream;
 
+mod dice;
+
 mod frame;
 
 mod handshake;
@@ -75,6 +77,10 @@ mod ways;
 mod lan;
 mod locate;
 mod pool;
+
+mod gossip;
+mod swarm;
+mod swim;
 
 pub mod artifact;
 

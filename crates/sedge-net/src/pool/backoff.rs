@@ -5,13 +5,15 @@ use std::time::Duration;
 use sedge_base::NodeId;
 use tokio::time::Instant;
 
+use crate::dice::Dice;
+
 /// Doubles with each failure, and is spread by dice so that nodes do not move in step.
 #[derive(Debug)]
 pub(super) struct Backoff {
     first: Duration,
     most: Duration,
     failures: u32,
-    dice: u64,
+    dice: Dice,
     until: Option<Instant>,
 }
 
@@ -19,7 +21,7 @@ impl Backoff {
     pub(super) fn new(first: Duration, most: Duration, seed: u64, node: &NodeId) -> Self {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&node.as_bytes()[..8]);
-        let dice = seed ^ u64::from_le_bytes(bytes);
+        let dice = Dice::new(seed ^ u64::from_le_bytes(bytes));
         Self { first, most, failures: 0, dice, until: None }
     }
 
@@ -29,7 +31,7 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         // Between half of it and all of it.
         let half = doubled / 2;
-        self.until = Some(now + half + half.mul_f64(self.roll()));
+        self.until = Some(now + half + half.mul_f64(self.dice.unit()));
     }
 
     /// Notes a success, or that there is a reason to try at once.
@@ -41,16 +43,6 @@ impl Backoff {
     /// Returns how long the next dial is still held back, or `None` when it may go.
     pub(super) fn retry_in(&self, now: Instant) -> Option<Duration> {
         self.until?.checked_duration_since(now).filter(|it| !it.is_zero())
-    }
-
-    /// Returns a number from 0 to 1 (SplitMix64, Steele et al. 2014).
-    fn roll(&mut self) -> f64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.dice;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        f64::from(u32::try_from(mixed >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
     }
 }
 
