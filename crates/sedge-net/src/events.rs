@@ -8,6 +8,7 @@ use sedge_base::NodeId;
 use tracing::{debug, info, warn};
 
 use crate::conn::{ConnError, PathClass, Side};
+use crate::swarm::{Standing, Topic};
 use crate::transport::{DialError, Protocol};
 
 /// Counters since the start of this end of a transport.
@@ -110,5 +111,72 @@ impl Ended<'_> {
             metrics.lost.fetch_add(1, Relaxed);
         }
         info!(target: "sedge::events::conn_ended", %peer, %why);
+    }
+}
+
+/// Counters of a member of a swarm since it joined.
+#[derive(Debug, Default)]
+pub struct SwarmMetrics {
+    /// `sedge_swarm_messages_sent_total`: messages to other members, all kinds.
+    pub sent_messages: AtomicU64,
+    /// `sedge_swarm_bytes_sent_total`: their bytes.
+    pub sent_bytes: AtomicU64,
+    /// `sedge_swarm_messages_dropped_total`: those for which a peer made no room.
+    pub dropped: AtomicU64,
+    /// `sedge_swarm_posts_total`: what this node has posted.
+    pub posted: AtomicU64,
+    /// `sedge_swarm_deliveries_total`: posts of others that came here.
+    pub delivered: AtomicU64,
+    /// `sedge_swarm_missed_total`: messages that handlers missed because they were too slow.
+    pub missed: AtomicU64,
+    /// `sedge_swarm_handler_panics_total`.
+    pub panicked: AtomicU64,
+    /// `sedge_swarm_suspicions_total`: how often a member became a suspect here.
+    pub suspected: AtomicU64,
+}
+
+/// A member came, is suspected, or went.
+#[derive(Debug)]
+pub(crate) struct MemberStands {
+    pub(crate) node: NodeId,
+    pub(crate) standing: Standing,
+}
+
+impl MemberStands {
+    pub(crate) fn emit(&self, metrics: &SwarmMetrics) {
+        let Self { node, standing } = self;
+        if *standing == Standing::Suspect {
+            metrics.suspected.fetch_add(1, Relaxed);
+        }
+        debug!(target: "sedge::events::member_stands", %node, ?standing);
+    }
+}
+
+/// A handler has missed messages because it was too slow.
+#[derive(Debug)]
+pub(crate) struct HandlerBehind<'a> {
+    pub(crate) topic: &'a Topic,
+    pub(crate) missed: u64,
+}
+
+impl HandlerBehind<'_> {
+    pub(crate) fn emit(&self, metrics: &SwarmMetrics) {
+        let Self { topic, missed } = self;
+        metrics.missed.fetch_add(*missed, Relaxed);
+        warn!(target: "sedge::events::handler_behind", %topic, missed);
+    }
+}
+
+/// A handler panicked; it goes on with the next message.
+#[derive(Debug)]
+pub(crate) struct HandlerPanicked<'a> {
+    pub(crate) topic: &'a Topic,
+}
+
+impl HandlerPanicked<'_> {
+    pub(crate) fn emit(&self, metrics: &SwarmMetrics) {
+        let Self { topic } = self;
+        metrics.panicked.fetch_add(1, Relaxed);
+        warn!(target: "sedge::events::handler_panicked", %topic);
     }
 }

@@ -12,5 +12,6 @@ mod view;
 mod window;
 
 pub(crate) use self::quota::{Quota, Rate};
-pub(crate) use self::tree::{Tree, TreeCounts};
+pub use self::tree::PostCounts;
+pub(crate) use self::tree::Tree;
 pub(crate) use self::view::View;

@@ -89,8 +89,9 @@ mod events;
 mod measure;
 
 pub use conn::{CloseReason, Conn, ConnError, Facts, Halves, Link, PathClass, Side};
-pub use events::Metrics;
+pub use events::{Metrics, SwarmMetrics};
 pub use frame::{Frame, FrameError, FrameReader, FrameWriter, JsonError, USUAL_LIMIT};
+pub use gossip::PostCounts;
 pub use lan::{DiscoverError, Lan, LanError, LanOptions, Nameplate};
 #[cfg(target_os = "linux")]
 pub use local::{Local, LocalError, LocalOptions};
@@ -107,4 +108,9 @@ pub use transport::{
     Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried, WayTried,
 };
 pub use ways::Ways;
+pub use swarm::{
+    Delivery, Heed, Member, PostError, SWARM, ServeError, Simulated, Simulation, Standing,
+    SubscribeError, Subscription, Swarm, SwarmEvent, SwarmEvents, SwarmOptions, Topic, TopicError,
+    USUAL_HOPS, simulate,
+pub use swim::Times;
 pub use websocket::{WebSocket, WebSocketError, WebSocketOptions};

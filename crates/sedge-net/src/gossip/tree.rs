@@ -23,15 +23,15 @@ const HOLDERS: usize = 4;
 
 /// What became of posts, since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct TreeCounts {
+pub struct PostCounts {
     /// Posts that were new here.
-    pub(crate) fresh: u64,
+    pub fresh: u64,
     /// Posts that had come already.
-    pub(crate) repeated: u64,
+    pub repeated: u64,
     /// Posts whose author is no member or did not sign them.
-    pub(crate) forged: u64,
+    pub forged: u64,
     /// Posts above what an author may post.
-    pub(crate) throttled: u64,
+    pub throttled: u64,
 }
 
 /// The tree as one node sees it.
@@ -50,7 +50,7 @@ pub(crate) struct Tree<P> {
     bytes: usize,
     missing: BTreeMap<Id<P>, Vec<P>>,
     names: BTreeMap<P, Vec<Id<P>>>,
-    pub(crate) counts: TreeCounts,
+    pub(crate) counts: PostCounts,
 }
 
 impl<P: Peer> Tree<P> {
@@ -68,7 +68,7 @@ impl<P: Peer> Tree<P> {
             bytes: 0,
             missing: BTreeMap::new(),
             names: BTreeMap::new(),
-            counts: TreeCounts { fresh: 0, repeated: 0, forged: 0, throttled: 0 },
+            counts: PostCounts { fresh: 0, repeated: 0, forged: 0, throttled: 0 },
         }
     }
 

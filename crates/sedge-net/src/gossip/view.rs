@@ -15,6 +15,8 @@ pub(crate) const ROOM: usize = 7;
 const TEND: Duration = Duration::from_millis(500);
 /// How long the answer to a request may take.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a member that could not be reached is not asked again.
+const SHUNNED: Duration = Duration::from_secs(10);
 /// The longest time between two tries while nobody is known.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often a neighbour is exchanged for another one: two halves that were cut off from each other
@@ -37,6 +39,8 @@ pub(crate) struct View<P> {
     vain: u32,
     next_try: Duration,
     refusals: u32,
+    /// Who could not be reached, and until when it is not asked again.
+    shunned: BTreeMap<P, Duration>,
     /// Who is to replace one of the others.
     exchange: Option<P>,
 }
@@ -52,6 +56,7 @@ impl<P: Peer> View<P> {
             vain: 0,
             next_try: Duration::ZERO,
             refusals: 0,
+            shunned: BTreeMap::new(),
             exchange: None,
         }
     }
@@ -88,11 +93,12 @@ impl<P: Peer> View<P> {
     pub(crate) fn tend(&mut self, swim: &Swim<P>, desk: &mut Desk<P>) {
         let now = desk.now;
         self.asked.retain(|_, until| *until > now);
+        self.shunned.retain(|_, until| *until > now);
         while self.active.len() + self.asked.len() < WANTED {
             let free = |it: &P| *it != self.us && !self.has(it) && !self.asked.contains_key(it);
-            let known = swim
-                .table
-                .pick(&mut desk.dice, |peer, record| record.standing == Standing::Up && free(peer));
+            let known = swim.table.pick(&mut desk.dice, |peer, record| {
+                record.standing == Standing::Up && free(peer) && !self.shunned.contains_key(peer)
+            });
             // Seeds are asked while nobody else is there, at growing distances.
             let lonely = self.active.is_empty() && self.asked.is_empty() && now >= self.next_try;
             let seeds: Vec<P> = self.seeds.iter().copied().filter(|it| free(it)).collect();
@@ -213,6 +219,12 @@ impl<P: Peer> View<P> {
         desk.send(goes, Message::Apart);
         self.remove(&goes, desk);
         Some(goes)
+    }
+
+    /// The link to a peer has ended or did not come about; `false` when it was no neighbour.
+    pub(crate) fn lost(&mut self, peer: P, desk: &mut Desk<P>) -> bool {
+        self.shunned.insert(peer, desk.now + SHUNNED);
+        self.remove(&peer, desk)
     }
 
     /// Removes a neighbour; `false` when it was none.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::desk::{Desk, Judge, Output, Timer};
 use super::wire::{Message, News, Peer, Post, Standing};
-use crate::gossip::{Rate, Tree, TreeCounts, View};
+use crate::gossip::{PostCounts, Rate, Tree, View};
 use crate::swim::{Swim, Times};
 
 /// Posts for one member that wait to hear whether its link works, each and together.
@@ -108,7 +108,7 @@ impl<P: Peer> Machine<P> {
         self.view.neighbours()
     }
 
-    pub(crate) const fn counts(&self) -> TreeCounts {
+    pub(crate) const fn counts(&self) -> PostCounts {
         self.tree.counts
     }
 
@@ -252,7 +252,7 @@ impl<P: Peer> Machine<P> {
     pub(crate) fn lost(&mut self, now: Duration, peer: P, loss: Loss) -> Vec<Output<P>> {
         self.desk.now = self.desk.now.max(now);
         let Self { desk, swim, view, tree, .. } = self;
-        let neighbour = view.remove(&peer, desk);
+        let neighbour = view.lost(peer, desk);
         tree.parted(&peer);
         match loss {
             Loss::Left => swim.leaves(peer, desk),

@@ -3,9 +3,10 @@
 
 mod network;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-pub(crate) use self::network::{Network, Number};
+pub(crate) use self::network::Network;
 use super::wire::Standing;
 use crate::swim::Times;
 
@@ -104,7 +105,8 @@ fn broadcast(net: &mut Network, shown: &mut Simulated, members: f64) {
     net.post(author, 256);
     net.run_for(Duration::from_secs(5));
     let posts = net.delivered();
-    shown.reached = u32::try_from(posts.len()).unwrap_or(u32::MAX);
+    let reached: BTreeSet<_> = posts.iter().map(|it| it.to).collect();
+    shown.reached = u32::try_from(reached.len()).unwrap_or(u32::MAX);
     shown.broadcast = posts.iter().map(|it| it.at).max().map(|it| it - begun);
     shown.hops = posts.iter().map(|it| it.hops).max().unwrap_or(0);
     shown.broadcast_bytes = (since(before, net.sent()).0 / members - rest).max(0.0);
@@ -116,16 +118,16 @@ fn death(net: &mut Network, shown: &mut Simulated) {
     net.kill(victim);
     net.run_for(WATCHED);
     let span = |standing| {
-        let mut at: Vec<Duration> = net
-            .changes()
-            .iter()
-            .filter(|it| it.about == victim && it.standing == standing)
-            .map(|it| it.at - begun)
-            .collect();
-        at.sort_unstable();
+        // Each member counts once, however often it changed its mind.
+        let mut at = BTreeMap::new();
+        for change in net.changes() {
+            if change.about == victim && change.standing == standing {
+                at.entry(change.by).or_insert(change.at - begun);
+            }
+        }
         // A member that did not notice leaves the time open.
-        let all = at.len() + 1 >= net.running();
-        all.then(|| at.first().copied().zip(at.last().copied())).flatten()
+        let all = at.len() >= net.running();
+        all.then(|| at.values().min().copied().zip(at.values().max().copied())).flatten()
     };
     shown.suspected = span(Standing::Suspect);
     shown.down = span(Standing::Down);

@@ -12,4 +12,5 @@ mod pool;
 #[cfg(target_os = "linux")]
 mod processes;
 mod relays;
+mod swarm;
 mod web;

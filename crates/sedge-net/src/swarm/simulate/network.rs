@@ -8,7 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Simulation;
 use crate::dice::Dice;
-use crate::gossip::{Rate, TreeCounts};
+#[cfg(test)]
+use crate::gossip::PostCounts;
+use crate::gossip::Rate;
 use crate::swarm::desk::{Judge, Output};
 use crate::swarm::machine::{Draft, Loss, Machine, Manner};
 use crate::swarm::wire::{Message, Peer, Proof, Standing};
@@ -180,14 +182,6 @@ impl Network {
         self.places.iter().flatten().map(|it| it.machine.neighbours().len()).sum()
     }
 
-    pub(crate) fn counts(&self, member: Number) -> Option<TreeCounts> {
-        self.machine(member).map(Machine::counts)
-    }
-
-    pub(crate) fn machine(&self, member: Number) -> Option<&Machine<Number>> {
-        self.places.get(member.0 as usize)?.as_ref().map(|it| &it.machine)
-    }
-
     /// Returns whether every running member counts exactly the running ones as up.
     pub(crate) fn converged(&self) -> bool {
         let running = self.running();
@@ -238,23 +232,6 @@ impl Network {
         self.silence(|_, peer| peer == member);
     }
 
-    /// Starts a killed member again; it has forgotten everything.
-    pub(crate) fn restart(&mut self, member: Number) {
-        self.add(member, 1);
-        self.file(Duration::ZERO, member, Event::Start);
-    }
-
-    /// Cuts the network: members of different parts do not reach each other. `None` heals it.
-    pub(crate) fn cut(&mut self, part: Option<fn(Number) -> u8>) {
-        self.parts.clear();
-        if let Some(part) = part {
-            self.parts =
-                (0..self.simulation.members).map(|it| (Number(it), part(Number(it)))).collect();
-            let parts = self.parts.clone();
-            self.silence(|us, peer| parts.get(&us) != parts.get(&peer));
-        }
-    }
-
     /// Lets links fall silent.
     fn silence(&mut self, which: impl Fn(Number, Number) -> bool) {
         let mut lost = Vec::new();
@@ -290,11 +267,6 @@ impl Network {
             }
             Err(_) => false,
         }
-    }
-
-    /// Hands a member a message as if a peer had sent it.
-    pub(crate) fn inject(&mut self, to: Number, from: Number, message: Message<Number>) {
-        self.handle(to, Event::Message { from, message });
     }
 
     fn file(&mut self, wait: Duration, to: Number, event: Event) {
@@ -390,5 +362,39 @@ impl Network {
             let wait = least + most.saturating_sub(least).mul_f64(self.dice.unit());
             self.file(wait, to, Event::Message { from, message: message.clone() });
         }
+    }
+}
+
+/// What only tests do.
+#[cfg(test)]
+impl Network {
+    pub(crate) fn counts(&self, member: Number) -> Option<PostCounts> {
+        self.machine(member).map(Machine::counts)
+    }
+
+    pub(crate) fn machine(&self, member: Number) -> Option<&Machine<Number>> {
+        self.places.get(member.0 as usize)?.as_ref().map(|it| &it.machine)
+    }
+
+    /// Starts a killed member again; it has forgotten everything.
+    pub(crate) fn restart(&mut self, member: Number) {
+        self.add(member, 1);
+        self.file(Duration::ZERO, member, Event::Start);
+    }
+
+    /// Cuts the network: members of different parts do not reach each other. `None` heals it.
+    pub(crate) fn cut(&mut self, part: Option<fn(Number) -> u8>) {
+        self.parts.clear();
+        if let Some(part) = part {
+            self.parts =
+                (0..self.simulation.members).map(|it| (Number(it), part(Number(it)))).collect();
+            let parts = self.parts.clone();
+            self.silence(|us, peer| parts.get(&us) != parts.get(&peer));
+        }
+    }
+
+    /// Hands a member a message as if a peer had sent it.
+    pub(crate) fn inject(&mut self, to: Number, from: Number, message: Message<Number>) {
+        self.handle(to, Event::Message { from, message });
     }
 }

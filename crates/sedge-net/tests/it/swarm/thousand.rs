@@ -1,0 +1,70 @@
+//! A thousand members in one process.
+
+use std::sync::Arc;
+
+use sedge_net::{PeerAddr, Standing, USUAL_HOPS};
+use tokio::time::{Duration, Instant, timeout};
+
+use super::{Agent, keys};
+use crate::peers::{Guests, local};
+
+const AGENTS: u32 = 1000;
+/// They take some twenty seconds when the machine has nothing else to do.
+const WITHIN: Duration = Duration::from_secs(240);
+
+/// Each agent has a socket of its own and some five connections: more descriptors than usual.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(20_000, |it| it.min(20_000));
+    if current.is_some_and(|it| it < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).unwrap();
+    }
+}
+
+/// Returns the memory that this process has in use, in MiB.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_050_a_thousand_agents_over_real_sockets_know_each_other() {
+    allow_descriptors();
+    let dir = tempfile::tempdir().unwrap();
+    let before = memory();
+    let began = Instant::now();
+    let first = PeerAddr::new(keys(0).node_id());
+    let mut agents = Vec::new();
+    for id in 0..AGENTS {
+        let transport = Arc::new(local(&keys(id), dir.path(), &Guests::everybody()).await);
+        agents.push(Agent::join(id, transport, vec![first.clone()], |_| {}));
+    }
+    let started = began.elapsed();
+    for agent in &agents {
+        agent.until(WITHIN, |it| it.alive() == AGENTS as usize).await;
+    }
+    let converged = began.elapsed();
+    for agent in &agents {
+        agent.until(WITHIN, |it| it.neighbours().len() >= 3).await;
+        let members = agent.swarm.members();
+        assert_eq!(members.len(), AGENTS as usize);
+        assert!(members.iter().all(|it| it.standing != Standing::Down));
+    }
+    println!(
+        "{AGENTS} agents over Unix sockets: started in {started:?}, every one knew every other one \
+         after {converged:?}, {} MiB in all",
+        memory() - before
+    );
+    // What the membership is for: one message reaches everybody.
+    let topic = "all".parse().unwrap();
+    let mut heard: Vec<_> = agents.iter().map(|it| it.swarm.subscribe(&topic).unwrap()).collect();
+    let told = Instant::now();
+    agents[500].swarm.publish(&topic, "hello".into(), USUAL_HOPS).unwrap();
+    for subscription in &mut heard {
+        let message = timeout(WITHIN, subscription.next()).await.expect("it reaches everybody");
+        assert!(message.is_some());
+    }
+    println!("a broadcast reached all of them in {:?}", told.elapsed());
+}
