@@ -19,6 +19,8 @@ use crate::transport::{DialError, PeerAddr};
 pub(super) const WAITING: usize = 512;
 /// How long a peer may take to make room for one message.
 const STALL: Duration = Duration::from_secs(10);
+/// How long the last message may take to be read.
+const PARTING: Duration = Duration::from_secs(1);
 /// How long a lane to somebody who is no neighbour stays open without a message.
 const IDLE: Duration = Duration::from_secs(2);
 /// How often a connection that was only replaced by another one is looked for again.
@@ -85,7 +87,7 @@ async fn carry(inner: &Inner, to: &PeerAddr, waiting: &mut Waiting, cancel: &Can
         Ok(stream) => stream,
         Err(error) => return not_open(&error),
     };
-    let stopped = stream.send.stopped();
+    let mut stopped = stream.send.stopped();
     // The peer never answers on this stream; dropped, the direction would tell it to stop.
     let _answers = stream.recv;
     let mut writer = FrameWriter::new(stream.send);
@@ -93,11 +95,15 @@ async fn carry(inner: &Inner, to: &PeerAddr, waiting: &mut Waiting, cancel: &Can
         biased;
         end = write(inner, Key::from(to.node), waiting, &mut writer) => end,
         error = conn.closed() => return not_open(&error),
-        () = stopped => return stopped_by(&conn),
+        () = &mut stopped => return stopped_by(&conn),
     };
     if matches!(end, End::Idle | End::Stopped) {
-        // What was written last still arrives.
-        drop(timeout(STALL, writer.into_inner().finish()).await);
+        // What was written last still arrives: the connection may go with this stream.
+        let read = async {
+            drop(writer.into_inner().finish().await);
+            stopped.await;
+        };
+        drop(timeout(PARTING, read).await);
     }
     end
 }
@@ -133,7 +139,11 @@ async fn write(inner: &Inner, peer: Key, waiting: &mut Waiting, writer: &mut Wri
 /// Tells why a dial failed.
 fn not_dialled(error: &DialError) -> Loss {
     match error {
-        DialError::Closed | DialError::Itself | DialError::NotSpoken { .. } => Loss::Closed,
+        // Who refuses is alive.
+        DialError::Refused { .. }
+        | DialError::Closed
+        | DialError::Itself
+        | DialError::NotSpoken { .. } => Loss::Closed,
         other if other.kind() == ErrorKind::Denied => Loss::Closed,
         _ => Loss::Silent,
     }

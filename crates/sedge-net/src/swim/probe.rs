@@ -17,14 +17,14 @@ pub(super) struct Probes<P> {
     /// The member that was probed last; all are probed in the order of their keys.
     cursor: P,
     nonce: u32,
-    open: Option<(P, u32)>,
+    open: BTreeMap<u32, P>,
     /// For whom we ask: our number, whom we ask, and the asker with its own number.
     relayed: BTreeMap<u32, (P, P, u32)>,
 }
 
 impl<P: Peer> Probes<P> {
     pub(super) const fn new(us: P) -> Self {
-        Self { cursor: us, nonce: 0, open: None, relayed: BTreeMap::new() }
+        Self { cursor: us, nonce: 0, open: BTreeMap::new(), relayed: BTreeMap::new() }
     }
 
     fn number(&mut self) -> u32 {
@@ -56,7 +56,7 @@ impl<P: Peer> Swim<P> {
             return;
         }
         let nonce = self.ping(target, desk);
-        self.probes.open = Some((target, nonce));
+        self.probes.open.insert(nonce, target);
         desk.after(self.times.answer, Timer::Unanswered(nonce));
     }
 
@@ -67,7 +67,7 @@ impl<P: Peer> Swim<P> {
 
     /// The probed member has not answered in time: others ask it.
     pub(crate) fn unanswered(&mut self, nonce: u32, desk: &mut Desk<P>) {
-        let Some((target, _)) = self.probes.open.filter(|it| it.1 == nonce) else { return };
+        let Some(target) = self.probes.open.get(&nonce).copied() else { return };
         let mut helpers = Vec::new();
         for _ in 0..HELPERS {
             let us = self.us;
@@ -87,16 +87,15 @@ impl<P: Peer> Swim<P> {
 
     /// Nobody had an answer.
     pub(crate) fn silent(&mut self, nonce: u32, desk: &mut Desk<P>) {
-        if let Some((target, _)) = self.probes.open.take_if(|it| it.1 == nonce) {
+        if let Some(target) = self.probes.open.remove(&nonce) {
             self.suspect(target, desk);
         }
     }
 
     /// The link to a peer gives nothing: there is no need to wait for its answer.
     pub(crate) fn unreachable(&mut self, peer: P, desk: &mut Desk<P>) {
-        if let Some((target, nonce)) = self.probes.open
-            && target == peer
-        {
+        let open = self.probes.open.iter().find(|(_, target)| **target == peer);
+        if let Some(nonce) = open.map(|it| *it.0) {
             self.unanswered(nonce, desk);
         }
     }
@@ -126,7 +125,9 @@ impl<P: Peer> Swim<P> {
             self.probes.relayed.remove(&nonce);
             desk.send(asker, Message::AckFor { nonce: theirs });
         }
-        self.probes.open.take_if(|it| *it == (from, nonce));
+        if self.probes.open.get(&nonce) == Some(&from) {
+            self.probes.open.remove(&nonce);
+        }
         if digest != self.table.digest() && self.may_answer(from, desk) {
             self.compare(from, false, desk);
         }
@@ -134,6 +135,6 @@ impl<P: Peer> Swim<P> {
 
     /// A helper has an answer of the member that we probe.
     pub(crate) fn acked_for(&mut self, nonce: u32) {
-        self.probes.open.take_if(|it| it.1 == nonce);
+        self.probes.open.remove(&nonce);
     }
 }
