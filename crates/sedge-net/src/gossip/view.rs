@@ -101,7 +101,10 @@ impl<P: Peer> View<P> {
             });
             // Seeds are asked while nobody else is there, at growing distances.
             let lonely = self.active.is_empty() && self.asked.is_empty() && now >= self.next_try;
-            let seeds: Vec<P> = self.seeds.iter().copied().filter(|it| free(it)).collect();
+            let mut seeds: Vec<P> = self.seeds.iter().copied().filter(|it| free(it)).collect();
+            if seeds.iter().any(|it| !self.shunned.contains_key(it)) {
+                seeds.retain(|it| !self.shunned.contains_key(it));
+            }
             let seed = if lonely { desk.dice.pick(&seeds).copied() } else { None };
             let Some(peer) = (if self.vain % 2 == 1 { seed.or(known) } else { known.or(seed) })
             else {
@@ -109,7 +112,9 @@ impl<P: Peer> View<P> {
             };
             if lonely {
                 self.vain = self.vain.saturating_add(1);
-                let wait = TEND.saturating_mul(1 << self.vain.min(8)).min(PATIENCE);
+                // Every seed has its turn before the distance grows.
+                let turns = self.vain / u32::try_from(self.seeds.len()).unwrap_or(1).max(1);
+                let wait = TEND.saturating_mul(1 << turns.min(8)).min(PATIENCE);
                 self.next_try = now + wait.mul_f64(0.5 + desk.dice.unit() / 2.0);
             }
             self.ask(peer, swim, desk);
