@@ -217,14 +217,12 @@ impl<P: Peer> Swim<P> {
         }
         match (old, standing) {
             (None, Standing::Down) => {}
-            (None, _) => {
-                if self.table.set(node, Record { incarnation, standing }) {
-                    self.table.set_place(node, direct);
-                    self.rumours.insert(node, Some(from));
-                    desk.put(Output::Stands { peer: node, standing: Standing::Up });
-                    if standing == Standing::Suspect {
-                        self.accuse(node, incarnation, false, desk);
-                    }
+            (None, _) if self.table.set(node, Record { incarnation, standing }) => {
+                self.table.set_place(node, direct);
+                self.rumours.insert(node, Some(from));
+                desk.put(Output::Stands { peer: node, standing: Standing::Up });
+                if standing == Standing::Suspect {
+                    self.accuse(node, incarnation, false, desk);
                 }
             }
             (Some(old), Standing::Up) if incarnation > old.incarnation => {

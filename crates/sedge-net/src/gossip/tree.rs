@@ -110,8 +110,7 @@ impl<P: Peer> Tree<P> {
     /// Takes in a post, and passes it on.
     pub(crate) fn arrived(
         &mut self,
-        from: P,
-        post: Post<P>,
+        (from, post): (P, Post<P>),
         neighbours: &[P],
         desk: &mut Desk<P>,
         judge: &dyn Judge<P>,

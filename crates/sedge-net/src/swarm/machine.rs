@@ -226,7 +226,7 @@ impl<P: Peer> Machine<P> {
             Message::AckFor { nonce } => swim.acked_for(nonce),
             Message::News(news) => swim.hear(from, news, desk, judge),
             Message::Compare { buckets, answer } => swim.compared(from, &buckets, answer, desk),
-            Message::Post(post) => tree.arrived(from, post, view.neighbours(), desk, judge),
+            Message::Post(post) => tree.arrived((from, post), view.neighbours(), desk, judge),
             Message::Have(ids) => tree.has(from, &ids, desk),
             Message::Want(id) => tree.wants(from, id, desk),
             Message::Prune => tree.pruned(from, view.neighbours()),
