@@ -104,13 +104,14 @@ pub use pool::{Pool, PoolOptions};
 pub use quic::{BindError, Liveness, Quic, QuicOptions};
 pub use relay::{RelayAddr, RelayError, RelayServer, RelayState};
 pub use stream::{BoxFuture, Incoming, Outgoing, RecvStream, SendStream, Stream};
-pub use transport::{
-    Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried, WayTried,
-};
-pub use ways::Ways;
 pub use swarm::{
     Delivery, Heed, Member, PostError, SWARM, ServeError, Simulated, Simulation, Standing,
     SubscribeError, Subscription, Swarm, SwarmEvent, SwarmEvents, SwarmOptions, Topic, TopicError,
     USUAL_HOPS, simulate,
+};
 pub use swim::Times;
+pub use transport::{
+    Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried, WayTried,
+};
+pub use ways::Ways;
 pub use websocket::{WebSocket, WebSocketError, WebSocketOptions};

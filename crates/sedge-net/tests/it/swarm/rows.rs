@@ -30,7 +30,7 @@ fn listen(swarm: &Swarm) -> mpsc::UnboundedReceiver<Delivery> {
 }
 
 async fn heard(by: &mut mpsc::UnboundedReceiver<Delivery>) -> Delivery {
-    timeout(LONG, by.recv()).await.expect("heard in time").unwrap()
+    timeout(LONG, by.recv()).await.unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
