@@ -14,6 +14,7 @@
 //! # Ok::<(), sedge_trust::RandomError>(())
 //! ```
 
+pub mod admission;
 pub mod bench;
 pub mod canonical;
 mod cipher;
@@ -40,6 +41,8 @@ pub use random::{RandomError, random_bytes};
 pub use receipt::{Export, Receipt, Rung, Status};
 pub use registration::{Registration, Registry};
 pub use revocation::{Revocation, Revoked, verify_revocation};
-pub use signature::{BadSignature, HexError, Nonce, SessionPublicKey, Signature, TreeHash, verify};
+pub use signature::{
+    BadSignature, HexError, Mac, Nonce, SessionPublicKey, Signature, TreeHash, verify,
+};
 pub use swarm::{Membership, Owner, verify_membership};
 pub use token::{Token, TokenId, VerifiedToken};

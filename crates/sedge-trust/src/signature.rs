@@ -104,6 +104,11 @@ hex_bytes! {
     TreeHash, 32, "tree hash"
 }
 
+hex_bytes! {
+    /// An HMAC-SHA-256, 32 bytes, written in hexadecimal.
+    Mac, 32, "proof"
+}
+
 impl SessionPublicKey {
     /// Returns whether this is the all-zero key, which stands for a missing one.
     pub fn is_missing(&self) -> bool {
