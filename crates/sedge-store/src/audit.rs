@@ -1,4 +1,6 @@
 //! The audit: what happened that somebody may have to answer for; only ever added to.
+//!
+//! It has an end: the newest [`MAX_AUDIT`] entries stay, and how many went is known.
 
 use rusqlite::{Connection, Row, params};
 use sedge_base::Timestamp;
@@ -6,6 +8,9 @@ use sedge_base::Timestamp;
 use crate::fault::Fault;
 use crate::row;
 use crate::store::Store;
+
+/// How many entries are kept; the oldest go first.
+pub const MAX_AUDIT: u64 = 10_000;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +25,21 @@ pub struct AuditEntry {
     pub detail: String,
 }
 
+/// The newest part of the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trail {
+    /// Each entry with its number, the newest first; numbers are never given twice.
+    pub entries: Vec<(u64, AuditEntry)>,
+    /// How many older entries made room.
+    pub gone: u64,
+}
+
 /// The audit.
 #[derive(Debug, Clone, Copy)]
 pub struct Audit<'a>(pub(crate) &'a Store);
 
 impl Audit<'_> {
-    /// Adds an entry; returns its number.
+    /// Adds an entry; returns its number. The oldest beyond [`MAX_AUDIT`] go.
     ///
     /// # Errors
     ///
@@ -39,7 +53,12 @@ impl Audit<'_> {
             let at = row::to_column("date", at.as_millis())?;
             let sql = "INSERT INTO audit (at_ms, kind, subject, detail) VALUES (?1, ?2, ?3, ?4)";
             database.prepare_cached(sql)?.execute(params![at, kind, subject, detail])?;
-            u64::try_from(database.last_insert_rowid()).map_err(|_| Fault::Value { what: "place" })
+            let place = database.last_insert_rowid();
+            let place = u64::try_from(place).map_err(|_| Fault::Value { what: "place" })?;
+            let last_to_go = row::to_column("place", place.saturating_sub(MAX_AUDIT))?;
+            let sql = "DELETE FROM audit WHERE place <= ?1";
+            database.prepare_cached(sql)?.execute([last_to_go])?;
+            Ok(place)
         };
         self.0.write(work).await
     }
@@ -56,6 +75,27 @@ impl Audit<'_> {
         };
         self.0.read(work).await
     }
+
+    /// Returns the newest entries with their numbers, `limit` at most, and how many are gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] when the database fails.
+    pub async fn trail(&self, limit: usize) -> Result<Trail, Fault> {
+        let work = move |database: &Connection| {
+            let sql = "SELECT * FROM audit ORDER BY place DESC LIMIT ?1";
+            let entries = row::rows(database, sql, [row::limit(limit)], read_numbered)?;
+            let sql = "SELECT place FROM audit ORDER BY place LIMIT 1";
+            let first = row::rows(database, sql, [], |it| row::number(it, "place", "place"))?;
+            let gone = first.first().map_or(0, |it| it.saturating_sub(1));
+            Ok(Trail { entries, gone })
+        };
+        self.0.read(work).await
+    }
+}
+
+fn read_numbered(row: &Row<'_>) -> Result<(u64, AuditEntry), Fault> {
+    Ok((row::number(row, "place", "place")?, read(row)?))
 }
 
 fn read(row: &Row<'_>) -> Result<AuditEntry, Fault> {

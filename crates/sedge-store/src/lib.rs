@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admission;
 mod artifacts;
 mod audit;
 mod blobs;
@@ -41,10 +42,11 @@ mod settings;
 mod store;
 mod writer;
 
+pub use admission::{Admissions, StoredAdmission};
 pub use artifacts::{
     Artifact, ArtifactError, ArtifactLimits, Artifacts, Keep, OpenArtifact, Staged,
 };
-pub use audit::{Audit, AuditEntry};
+pub use audit::{Audit, AuditEntry, MAX_AUDIT, Trail};
 pub use blobs::{Blobs, GetBlobError, PutBlobError};
 pub use calls::{CallLimit, Calls, TakeCallError};
 pub use checkpoints::{Checkpoints, StoredCheckpoint};

@@ -11,6 +11,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0002_proofs.sql"),
     include_str!("migrations/0003_artifacts.sql"),
     include_str!("migrations/0004_tokens.sql"),
+    include_str!("migrations/0005_admission.sql"),
+    include_str!("migrations/0006_audit.sql"),
     include_str!("migrations/0007_quorum.sql"),
 ];
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use sedge_base::SwarmId;
 
+use crate::admission::Admissions;
 use crate::artifacts::{self, Artifacts, Rack, TidyError};
 use crate::audit::Audit;
 use crate::blobs::{Blobs, Shelf};
@@ -158,6 +159,11 @@ impl Store {
     /// Returns what this node has promised to the quorum of a swarm.
     pub const fn quorum(&self, swarm: SwarmId) -> Quorum<'_> {
         Quorum { store: self, swarm }
+    }
+
+    /// Returns what is remembered about nodes that asked to be admitted.
+    pub const fn admissions(&self) -> Admissions<'_> {
+        Admissions(self)
     }
 
     /// Returns the audit, which is only ever added to.

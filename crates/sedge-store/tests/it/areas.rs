@@ -137,6 +137,8 @@ async fn the_audit_is_only_added_to() {
     assert_eq!(store.audit().append(entry("a")).await.unwrap(), 1);
     assert_eq!(store.audit().append(entry("b")).await.unwrap(), 2);
     assert_eq!(store.audit().list(9).await.unwrap(), [entry("b"), entry("a")]);
+    let trail = store.audit().trail(1).await.unwrap();
+    assert_eq!((trail.entries, trail.gone), (vec![(2, entry("b"))], 0));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
     reason = "a test fails by panicking; clippy spares only test functions"
 )]
 
+mod admission;
 mod areas;
 mod blobs;
 mod files;
