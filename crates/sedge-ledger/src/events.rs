@@ -43,6 +43,17 @@ impl Refused<'_> {
     }
 }
 
+/// Something that belongs in the audit is not in it.
+pub(crate) struct NotAudited<'a> {
+    pub(crate) fault: &'a sedge_store::Fault,
+}
+
+impl NotAudited<'_> {
+    pub(crate) fn emit(&self) {
+        warn!(target: "sedge::events::audit_failed", fault = %self.fault);
+    }
+}
+
 /// This node signed a checkpoint of its chain.
 pub(crate) struct Checkpointed<'a> {
     pub(crate) count: u64,

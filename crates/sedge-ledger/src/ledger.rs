@@ -10,14 +10,14 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use sedge_base::{ByteSize, Clock, ContentId, ErrorKind, NodeId, SwarmId, TaskId};
 use sedge_capability::Media;
-use sedge_store::{Role, Store, StoredReceipt};
+use sedge_store::{AuditEntry, Role, Store, StoredReceipt};
 use sedge_trust::receipt::{
     Checkpoint, CheckpointError, Export, Point, Receipt, SignError, TwoHistories, VerifyError,
     VerifyKeys,
 };
 use sedge_trust::{Identity, canonical::CanonicalError};
 
-use crate::events::{Opened, Refused};
+use crate::events::{NotAudited, Opened, Refused};
 use crate::metrics::{Metrics, Recorder};
 use crate::seal::{Expected, Mismatch};
 use crate::tree::Tree;
@@ -143,6 +143,13 @@ impl LedgerError {
     }
 }
 
+impl LedgerError {
+    /// Returns whether a receipt says what is not so, rather than that something failed here.
+    const fn is_false(&self) -> bool {
+        matches!(self, Self::Mismatch(_) | Self::Sign(_) | Self::Verify(_))
+    }
+}
+
 /// Receipts of what this node ran and asked for.
 #[derive(Debug)]
 pub struct Ledger {
@@ -246,7 +253,8 @@ impl Ledger {
         *self.swarm.write().unwrap_or_else(PoisonError::into_inner) = swarm;
     }
 
-    /// Checks another node's receipt against what this node knows, signs it and stores it.
+    /// Checks another node's receipt against what this node knows, signs it and stores it. One that
+    /// does not hold goes into the audit: only the node that was asked may answer.
     ///
     /// # Errors
     ///
@@ -256,11 +264,33 @@ impl Ledger {
         receipt: Receipt,
         expected: Expected<'_>,
     ) -> Result<Receipt, LedgerError> {
+        let named = receipt.body.executor;
         let done = self.countersign_checked(receipt, expected).await;
         if let Err(why) = &done {
             Refused { executor: &expected.executor, why }.emit();
+            if why.is_false() {
+                self.audit_refused(&named, expected, why).await;
+            }
         }
         done
+    }
+
+    async fn audit_refused(&self, named: &NodeId, expected: Expected<'_>, why: &LedgerError) {
+        let detail = serde_json::json!({
+            "task": expected.task.id,
+            "capability": expected.task.capability,
+            "executor_named": named,
+            "reason": why.to_string(),
+        });
+        let entry = AuditEntry {
+            at: self.clock.now(),
+            kind: "receipt.refused".to_owned(),
+            subject: expected.executor.to_string(),
+            detail: detail.to_string(),
+        };
+        if let Err(fault) = self.store.audit().append(entry).await {
+            NotAudited { fault: &fault }.emit();
+        }
     }
 
     async fn countersign_checked(
