@@ -12,6 +12,7 @@ use sedge_gateway::{GatewayConfig, GatewaySection};
 use sedge_quorum::{QuorumConfig, QuorumSection};
 use serde::{Deserialize, Deserializer};
 
+use crate::admission::{AdmissionConfig, AdmissionSection};
 use crate::artifacts::{ArtifactsConfig, ArtifactsSection};
 
 /// The whole of `config.toml`, as written.
@@ -28,6 +29,8 @@ pub struct ConfigFile {
     pub artifacts: ArtifactsSection,
     /// Who decides for the swarm.
     pub quorum: QuorumSection,
+    /// Ways to become a member besides a spoken code.
+    pub admission: AdmissionSection,
 }
 
 /// `[node]`, as written.
@@ -87,6 +90,8 @@ pub struct Config {
     pub artifacts: ArtifactsConfig,
     /// Who decides for the swarm.
     pub quorum: QuorumConfig,
+    /// Ways to become a member besides a spoken code.
+    pub admission: AdmissionConfig,
 }
 
 /// `[node]`, as checked.
@@ -188,6 +193,7 @@ impl Config {
             artifacts: ArtifactsConfig::try_from(file.artifacts)?,
             quorum: QuorumConfig::try_from(file.quorum)
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,
+            admission: AdmissionConfig::try_from(file.admission)?,
         })
     }
 }

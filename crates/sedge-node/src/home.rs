@@ -209,6 +209,20 @@ impl Home {
         Ok(Secret::new(key.to_owned()))
     }
 
+    /// Reads a file of the home that holds secrets: small, and of mode 600.
+    pub(crate) fn read_secret_file(&self, name: &str) -> Result<Secret<String>, HomeError> {
+        let path = self.path.join(name);
+        let meta = fs::metadata(&path).map_err(io_error("read", &path))?;
+        let mode = meta.mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(HomeError::Open { path, mode });
+        }
+        if meta.len() > MAX_SMALL_FILE {
+            return Err(HomeError::Damaged { path, what: "at most 64 KiB" });
+        }
+        read_small(&path).map(Secret::new)
+    }
+
     /// Tells others how to reach the node that runs here.
     ///
     /// # Errors

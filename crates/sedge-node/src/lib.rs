@@ -3,7 +3,8 @@
 //! Doors (layer 5) turn requests into [`Ask`]s; the node checks them, lets routing pick a machine,
 //! runs them here or sends them there, and keeps the receipts.
 //!
-//! Invariants: nothing listens beyond loopback before an invitation is opened or a code is typed;
+//! Invariants: nothing listens beyond loopback before an invitation is opened, a code or an address is
+//! typed, or the configuration says how strangers are admitted;
 //! who asks is what the connection has proven, never what a message says; a deployment is on disk
 //! before it is acknowledged; what was asked for with a token is checked against it by the node that
 //! was asked and by the one that runs it, in one place (`access`); an answer from another node without
@@ -11,8 +12,10 @@
 
 mod about;
 mod access;
+mod admission;
 mod artifacts;
 mod ask;
+mod audit;
 mod balance;
 mod beat;
 mod chains;
@@ -42,11 +45,16 @@ mod world;
 
 pub use about::About;
 pub use access::Pass;
+pub use admission::{
+    AdmissionConfig, AdmissionSection, AdmissionView, Admitted, BannedView, DeviceSection,
+    PairTokenMade, PairTokenView, Settled, WaitingView,
+};
 pub use artifacts::{
     ArtifactList, ArtifactView, ArtifactsConfig, ArtifactsSection, Digest, DrawnFrom, Fetched,
     Point,
 };
 pub use ask::Routed;
+pub use audit::{AuditLine, AuditTrail};
 pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};
 pub use doctor::{Finding, examine_home};
 pub use health::{Advice, Health, NodeHealth, SwarmHealth};
@@ -54,8 +62,8 @@ pub use home::{Home, HomeError, Running};
 pub use load::Gauges;
 pub use mesh::Network;
 pub use node::Node;
-pub use pair::JoinFailed;
 pub use quorum::{LedBy, QuorumNode, QuorumView};
+pub use pair::{AskWaits, Asking, JoinFailed};
 pub use relays::{RelaysView, Serving};
 pub use sedge_net::PathClass;
 pub use sedge_net::artifact::Progress;

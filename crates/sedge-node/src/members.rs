@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use sedge_base::{Clock, ContentId, ErrorKind, NodeId, SwarmId, Timestamp};
 use sedge_capability::Failure;
 use sedge_net::{Admission, PeerAddr, Protocol};
-use sedge_trust::swarm::Role;
+use sedge_trust::swarm::{MembershipError, Role};
 use sedge_trust::{Membership, Revocation, Revoked, TokenId, verify_membership, verify_revocation};
 
 use crate::about::About;
@@ -37,8 +37,19 @@ pub(crate) struct Members {
     me: NodeId,
     clock: Clock,
     state: RwLock<State>,
-    /// Whether strangers may connect to pair.
-    pairing: AtomicBool,
+    /// Why strangers may be talked to: the bits of [`PairFor`].
+    pairing: AtomicU8,
+}
+
+/// Why this node talks to strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PairFor {
+    /// An invitation is open.
+    Invite = 1,
+    /// It asks somebody else to be let in.
+    Join = 2,
+    /// The configuration says how strangers are admitted.
+    Admission = 4,
 }
 
 #[derive(Debug)]
@@ -178,7 +189,7 @@ impl Members {
     /// Makes the roster of the swarm with this owner's key, with records that were checked before.
     pub(crate) fn new(me: NodeId, owner: NodeId, clock: Clock) -> Self {
         let state = RwLock::new(State::new(owner));
-        Self { me, clock, state, pairing: AtomicBool::new(false) }
+        Self { me, clock, state, pairing: AtomicU8::new(0) }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -205,14 +216,22 @@ impl Members {
         self.read().list.values().any(inviting)
     }
 
-    /// Returns whether strangers may connect to pair.
-    pub(crate) fn is_pairing(&self) -> bool {
-        self.pairing.load(Ordering::SeqCst)
+    /// Talks to strangers for a reason, or for this one no longer.
+    pub(crate) fn set_pairing(&self, reason: PairFor, open: bool) {
+        match open {
+            true => self.pairing.fetch_or(reason as u8, Ordering::SeqCst),
+            false => self.pairing.fetch_and(!(reason as u8), Ordering::SeqCst),
+        };
     }
 
-    /// Lets strangers connect to pair, or no longer.
-    pub(crate) fn set_pairing(&self, open: bool) {
-        self.pairing.store(open, Ordering::SeqCst);
+    /// Returns whether strangers are talked to for a reason.
+    pub(crate) fn is_pairing(&self, reason: PairFor) -> bool {
+        self.pairing.load(Ordering::SeqCst) & reason as u8 != 0
+    }
+
+    /// Returns whether strangers may come in here, by an invitation or as the configuration says.
+    pub(crate) fn is_inviting(&self) -> bool {
+        [PairFor::Invite, PairFor::Admission].into_iter().any(|it| self.is_pairing(it))
     }
 
     /// Moves to another swarm: forgets every record, pins its owner's key.
@@ -229,8 +248,10 @@ impl Members {
     /// A [`Failure`] when a record is not the owner's; none is taken in then.
     pub(crate) fn merge(&self, roster: Roster) -> Result<News, Failure> {
         let mut state = self.write();
-        self.verify(&state, &roster)?;
-        let Roster { members, mut revocations } = roster;
+        let current = self.verify(&state, &roster)?;
+        let Roster { mut members, mut revocations } = roster;
+        let mut current = current.into_iter();
+        members.retain(|_| current.next().unwrap_or(false));
         // First what is void, so that nobody slips in for a moment.
         revocations.retain(|it| state.revoke(it));
         state.strike(&self.me);
@@ -265,7 +286,9 @@ impl Members {
         Ok(News { members: changed, revocations })
     }
 
-    fn verify(&self, state: &State, roster: &Roster) -> Result<(), Failure> {
+    /// Checks every record; returns which memberships are to be looked at: those that are over and
+    /// not this node's own are passed over, and spoil nothing.
+    fn verify(&self, state: &State, roster: &Roster) -> Result<Vec<bool>, Failure> {
         let Roster { members, revocations } = roster;
         if members.len() > MAX_MEMBERS || revocations.len() > MAX_REVOCATIONS {
             let text = format!(
@@ -274,12 +297,18 @@ impl Members {
             return Err(Failure::new(ErrorKind::Exhausted, "roster_too_large", text));
         }
         let now = self.clock.now();
+        let mut current = Vec::with_capacity(members.len());
         for Listed { membership, .. } in members {
-            verify_membership(membership, &state.owner, now).map_err(|error| {
-                let node = membership.member.node_id.short();
-                let text = format!("the membership of node {node} does not hold: {error}");
-                Failure::new(ErrorKind::Denied, "bad_membership", text)
-            })?;
+            let node = membership.member.node_id;
+            match verify_membership(membership, &state.owner, now) {
+                Ok(()) => current.push(true),
+                Err(MembershipError::Expired { .. }) => current.push(node == self.me),
+                Err(error) => {
+                    let node = node.short();
+                    let text = format!("the membership of node {node} does not hold: {error}");
+                    return Err(Failure::new(ErrorKind::Denied, "bad_membership", text));
+                }
+            }
         }
         for revocation in revocations {
             verify_revocation(revocation, &state.owner).map_err(|error| {
@@ -287,7 +316,29 @@ impl Members {
                 Failure::new(ErrorKind::Denied, "bad_revocation", text)
             })?;
         }
-        Ok(())
+        Ok(current)
+    }
+
+    /// Returns whether the owner took a node's membership back and did not admit it again.
+    pub(crate) fn is_struck(&self, node: &NodeId) -> bool {
+        let state = self.read();
+        state.revoked_nodes.contains_key(node) && !state.list.contains_key(node)
+    }
+
+    /// Returns whether a member with another key has a name.
+    pub(crate) fn is_name_of_another(&self, name: &str, node: &NodeId) -> bool {
+        self.read().list.iter().any(|(id, it)| id != node && it.name() == name)
+    }
+
+    /// Returns whether there is room for a node.
+    pub(crate) fn has_room_for(&self, node: &NodeId) -> bool {
+        let state = self.read();
+        state.list.contains_key(node) || state.list.len() < MAX_MEMBERS
+    }
+
+    /// Returns when this node's own membership ends, if it does.
+    pub(crate) fn own_end(&self) -> Option<Timestamp> {
+        self.read().list.get(&self.me)?.membership.member.expires_at
     }
 
     /// Returns whether the owner took a token's block back.
@@ -469,7 +520,7 @@ impl Admission for Members {
                     .get(&peer)
                     .is_some_and(|it| verify_membership(&it.membership, &state.owner, now).is_ok())
             }
-            Protocol::Pair => self.pairing.load(Ordering::SeqCst),
+            Protocol::Pair => self.pairing.load(Ordering::SeqCst) != 0,
         }
     }
 }
@@ -571,6 +622,28 @@ mod tests {
         assert!(members.others().is_empty() && members.get(&ME).is_some());
         members.merge(joined(&owner, THIRD, 1)).unwrap();
         assert!(members.others().is_empty());
+    }
+
+    #[test]
+    fn a_membership_that_is_over_keeps_its_node_out_and_spoils_no_roster() {
+        let owner = Owner::from_seed(&[1; 32]);
+        let clock = Clock::manual(Timestamp::from_millis(5));
+        let members = Members::new(ME, owner.public_key(), clock.clone());
+        let mut day = listed(&owner, OTHER, 1).membership.member;
+        day.expires_at = Some(Timestamp::from_millis(100));
+        let day = Listed { membership: owner.admit(day).unwrap(), addresses: Vec::new() };
+        let mut roster = three(&owner).roster();
+        roster.members.retain(|it| it.membership.member.node_id != OTHER);
+        roster.members.push(day);
+        members.merge(roster.clone()).unwrap();
+        assert!(admitted(&members, OTHER));
+        clock.set(Timestamp::from_millis(100));
+        assert!(!admitted(&members, OTHER) && admitted(&members, THIRD));
+
+        let later = Members::new(ME, owner.public_key(), clock);
+        later.merge(roster).unwrap();
+        assert!(later.get(&OTHER).is_none() && later.get(&THIRD).is_some());
+        assert_eq!(members.next_epoch(&OTHER), 2, "a new login brings it back");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::about::About;
 use crate::access::{Access, Pass};
+use crate::admission::Reception;
 use crate::artifacts::Depot;
 use crate::balance::functions;
 use crate::config::{Config, NodeConfig};
@@ -25,7 +26,7 @@ use crate::execute::Executor;
 use crate::health::Health;
 use crate::home::{Home, Running};
 use crate::load::{Gauges, Meter};
-use crate::members::Members;
+use crate::members::{Members, PairFor};
 use crate::mesh::Mesh;
 use crate::pair::Pairing;
 use crate::registry::Registry;
@@ -61,6 +62,7 @@ pub struct Node {
     pub(crate) quorum: Quorum,
     pub(crate) pairing: Pairing,
     pub(crate) relays: Relays,
+    pub(crate) reception: Reception,
     pub(crate) depot: Depot,
     pub(crate) meter: Meter,
     pub(crate) gauges: Mutex<Gauges>,
@@ -180,7 +182,7 @@ impl Node {
             invocations: self.executor.finished(),
             about: self.about(),
             now: Some(self.clock.now()),
-            inviting: self.members.is_pairing(),
+            inviting: self.members.is_inviting(),
             relays: self.own_relays(),
             coordinator: self.quorum.witnessed(),
         }
@@ -229,6 +231,10 @@ impl Node {
             two_histories: self.two_histories().await,
             running: self.running.load(Ordering::SeqCst),
             coordinator: self.coordinator_name(),
+            admission: match self.members.is_pairing(PairFor::Admission) {
+                true => self.reception.modes().iter().map(|it| (*it).to_owned()).collect(),
+                false => Vec::new(),
+            },
         }
     }
 

@@ -1,11 +1,16 @@
-//! Becoming members of one swarm: an open invitation on one side, a code on the other.
+//! Becoming members of one swarm: an open invitation on one side and a code on the other, or a knock at
+//! the door that `[admission]` opens.
 //!
 //! Invariants: a code is tried once, rightly or wrongly, within its time; nothing that comes before
 //! the password exchange is believed, and nothing that comes before it changes state beyond burning
-//! the code.
+//! the code. A knock that is refused changes nothing beyond what the desk counts.
 
+mod ask;
+mod enroll;
 mod exchange;
+mod frames;
 mod join;
+mod knock;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,13 +18,17 @@ use std::time::Duration;
 
 use sedge_base::ErrorKind;
 use sedge_capability::Failure;
-use sedge_net::{Beacon, CloseReason, Conn, Nameplate, Protocol, Quic, Transport};
+use sedge_net::{Beacon, CloseReason, Conn, Nameplate, Quic, Transport};
 use sedge_trust::pairing::{Code, Invite};
-use tracing::{info, warn};
+use tokio::sync::Semaphore;
+use tracing::{debug, info, warn};
 
+use self::frames::Line;
+use crate::members::PairFor;
 use crate::node::{Node, internal};
 use crate::view::{Invitation, InviteState};
 
+pub use ask::{AskWaits, Asking};
 pub use join::JoinFailed;
 
 /// How long one whole exchange may take.
@@ -28,9 +37,21 @@ const EXCHANGE_WITHIN: Duration = Duration::from_secs(20);
 /// How long the mesh may take to close after an invitation that nobody used.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-/// The invitation of this node, if there is one.
-#[derive(Debug, Default)]
-pub(crate) struct Pairing(Mutex<Inner>);
+/// How many strangers may be talked to at once; those that wait for a person are among them.
+const MAX_STRANGERS: usize = 128;
+
+/// The invitation of this node, if there is one, and the strangers that it talks to.
+#[derive(Debug)]
+pub(crate) struct Pairing {
+    inner: Mutex<Inner>,
+    places: Semaphore,
+}
+
+impl Default for Pairing {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), places: Semaphore::new(MAX_STRANGERS) }
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -55,11 +76,52 @@ struct OpenInvite {
 
 impl Pairing {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a stranger who connected while an invitation is open.
+    /// Answers a stranger: the first frame says whether it has a code or knocks.
     pub(crate) async fn serve(&self, node: &Arc<Node>, conn: Conn) {
+        let Ok(_place) = self.places.try_acquire() else {
+            conn.close(CloseReason::Full);
+            return;
+        };
+        let first = tokio::time::timeout(EXCHANGE_WITHIN, Line::accept(&conn)).await;
+        // A stranger who says nothing, or nonsense, is told nothing.
+        let Ok(Ok((mut line, first))) = first else {
+            conn.close(CloseReason::Protocol);
+            return;
+        };
+        let peer = conn.peer();
+        let admitted = match first.kind {
+            frames::MESSAGE => self.serve_code(node, &conn, line, &first.payload).await,
+            frames::KNOCK => match knock::admit(node, &conn, &mut line, &first).await {
+                Ok(name) => {
+                    info!(target: "sedge::events::member_admitted", %peer, name);
+                    line.finish().await;
+                    part(&conn).await;
+                    true
+                }
+                Err(failure) => {
+                    debug!(target: "sedge::events::knock_refused", %peer, %failure);
+                    line.refuse(&failure).await;
+                    part(&conn).await;
+                    false
+                }
+            },
+            _ => {
+                conn.close(CloseReason::Protocol);
+                false
+            }
+        };
+        if admitted {
+            for other in node.members.others().into_iter().filter(|it| *it != peer) {
+                node.beat(other).await;
+            }
+        }
+    }
+
+    /// Answers a stranger who began to try a code; returns whether it was the right one.
+    async fn serve_code(&self, node: &Arc<Node>, conn: &Conn, line: Line, first: &[u8]) -> bool {
         let begun = {
             let mut inner = self.lock();
             let now = node.clock.now();
@@ -73,11 +135,12 @@ impl Pairing {
             Ok(code) => code,
             Err(reason) => {
                 let failure = Failure::new(ErrorKind::Denied, "no_invite", reason);
-                exchange::refuse(&conn, &failure).await;
-                return;
+                line.refuse(&failure).await;
+                part(conn).await;
+                return false;
             }
         };
-        let work = exchange::admit(node, &conn, &code);
+        let work = exchange::admit(node, conn, line, (&code, first));
         let done = tokio::time::timeout(EXCHANGE_WITHIN, work).await.unwrap_or_else(|_| {
             let text = format!("the other side did not finish within {EXCHANGE_WITHIN:?}");
             Err(Failure::new(ErrorKind::Timeout, "pairing_timeout", text))
@@ -89,17 +152,13 @@ impl Pairing {
             }
             Err(failure) => {
                 warn!(target: "sedge::events::invite_burnt", %peer, %failure);
-                part(&conn).await;
+                part(conn).await;
                 InviteState::Burnt { reason: failure.message }
             }
         };
         let joined = matches!(state, InviteState::Joined { .. });
         node.end_invite(None, state).await;
-        if joined {
-            for other in node.members.others().into_iter().filter(|it| *it != peer) {
-                node.beat(other).await;
-            }
-        }
+        joined
     }
 }
 
@@ -143,12 +202,10 @@ impl Node {
             inner.open = Some(OpenInvite { invite, _beacon: beacon });
             inner.number
         };
-        self.members.set_pairing(true);
-        if let Some(quic) = open.quic() {
-            quic.set_protocols(&[Protocol::Mesh, Protocol::Pair]);
-            if let Some(lan) = quic.lan() {
-                lan.announce_invite(Some(nameplate));
-            }
+        self.members.set_pairing(PairFor::Invite, true);
+        self.speak(&open);
+        if let Some(lan) = open.quic().and_then(|it| it.lan()) {
+            lan.announce_invite(Some(nameplate));
         }
         let node = Arc::clone(self);
         self.scope.spawn("invite timer", async move |cancel| {
@@ -172,6 +229,11 @@ impl Node {
         self.pairing.lock().state.clone()
     }
 
+    /// Returns whether nobody is there to listen to: no member, and no stranger who may knock.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.members.others().is_empty() && !self.members.is_pairing(PairFor::Admission)
+    }
+
     /// Ends the invitation (of that number, if one is given), and closes the mesh if the node is
     /// still alone.
     async fn end_invite(self: &Arc<Self>, number: Option<u64>, state: InviteState) {
@@ -183,13 +245,13 @@ impl Node {
             inner.open = None;
             inner.state = state;
         }
-        self.members.set_pairing(false);
-        if self.members.others().is_empty() {
+        self.members.set_pairing(PairFor::Invite, false);
+        if self.is_alone() {
             self.mesh.close(CLOSE_WITHIN).await;
         } else if let Ok(open) = self.mesh.open(self).await
             && let Some(quic) = open.quic()
         {
-            quic.set_protocols(&[Protocol::Mesh]);
+            self.speak(&open);
             if let Some(lan) = quic.lan() {
                 lan.announce_invite(None);
             }
@@ -214,7 +276,7 @@ async fn beacon(quic: &Quic, nameplate: Nameplate) -> (Option<Beacon>, Vec<Socke
 }
 
 /// Returns where the beacon answers, seen from outside: its port on the addresses that the mesh has.
-fn reachable(beacon: &Beacon, direct: &[SocketAddr]) -> Vec<SocketAddr> {
+pub(crate) fn reachable(beacon: &Beacon, direct: &[SocketAddr]) -> Vec<SocketAddr> {
     let own = beacon.addr();
     if !own.ip().is_unspecified() {
         return vec![own];

@@ -44,9 +44,12 @@ impl Node {
             return Err(Failure::new(ErrorKind::Invalid, "is_owner", text));
         }
         let revocation = self.sign(Revoked::Node { node_id, epoch: member.epoch })?;
+        // First, so that an approval never outlives the membership.
+        self.reception.forget(&node_id).await?;
         let roster = Roster { revocations: vec![revocation], ..Roster::default() };
         self.take_in(roster.clone(), Some(&roster)).await?;
         info!(target: "sedge::events::member_revoked", node = %node_id, name = member.name);
+        self.audit("member.revoked", &node_id, serde_json::json!({ "name": member.name })).await;
         Ok(self.tell(node_id.to_string(), Some(member.name.clone())).await)
     }
 

@@ -12,11 +12,13 @@ use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
 use sedge_quorum::SwarmDisk;
 use sedge_store::Store;
+use sedge_trust::admission::DEV;
 use sedge_trust::swarm::{Member, Role, Version};
 use sedge_trust::{Identity, KeyFileError, Owner, Revocation};
 use tokio::sync::Notify;
 
 use crate::access::Access;
+use crate::admission::{Reception, TokenFileError};
 use crate::artifacts::Depot;
 use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
@@ -115,7 +117,8 @@ impl StartError {
 impl Node {
     /// Starts a node in its home.
     ///
-    /// The mesh opens only if the node was paired before.
+    /// The mesh opens only if the node was paired before, or if it owns its swarm and the configuration
+    /// says how strangers are admitted.
     ///
     /// # Errors
     ///
@@ -128,6 +131,8 @@ impl Node {
         let World { network, clock, scope, disk, gauges, engine } = options.world.clone();
         let clock = clock.unwrap_or_else(Clock::machine);
         let scope = scope.unwrap_or_default();
+        let listen = options.listen.unwrap_or(config.node.listen);
+        let config = check_admission(config, &home, listen)?;
         let api_key = home.api_key()?;
         let identity = Identity::load_or_create(home.path())?;
         let store = Store::open_on(&home.path().join("sedge.db"), disk).await?;
@@ -158,7 +163,7 @@ impl Node {
         let executor =
             Executor::new(Arc::clone(&registry), Arc::clone(&ledger), clock.clone(), scope.clone());
         let mesh = Mesh::new(MeshOptions {
-            listen: options.listen.unwrap_or(config.node.listen),
+            listen,
             exact: options.listen.is_some(),
             lan_discovery: config.node.lan_discovery,
             meeting: options.meeting,
@@ -169,6 +174,7 @@ impl Node {
         let link = QuorumLink::new(identity.node_id(), Arc::clone(&members), Arc::clone(&mesh));
         let disk = SwarmDisk { store: store.clone(), swarm };
         let quorum = quorum::open(link, &config.quorum, &clock, &scope, disk).await?;
+        let reception = Reception::load(&config.admission, store.clone(), &clock).await?;
         let access = Access::new(Arc::clone(&members), store.clone(), clock.clone());
         let node = Arc::new(Self {
             home,
@@ -192,6 +198,7 @@ impl Node {
             quorum,
             pairing: Pairing::default(),
             relays: Relays::default(),
+            reception,
             meter: gauges.map_or_else(Meter::new, Meter::given),
             gauges: Mutex::new(Gauges::default()),
             running: AtomicU32::new(0),
@@ -213,6 +220,7 @@ impl Node {
         if !self.members.others().is_empty() {
             drop(self.mesh.open(self).await?);
         }
+        self.receive().await?;
         let beating = Arc::clone(self);
         self.scope.spawn("beat", async move |cancel| {
             tokio::select! {
@@ -256,6 +264,26 @@ pub(crate) async fn put_member(store: &Store, listed: &Listed) -> Result<(), Fai
         json: serde_json::to_string(listed).map_err(internal)?,
     };
     store.members().put(record).await.map_err(|it| unwritten(it.kind(), it))
+}
+
+/// Adds what lies in files of its own, and refuses what is only for one machine where others listen.
+fn check_admission(
+    mut config: Config,
+    home: &Home,
+    listen: SocketAddr,
+) -> Result<Config, StartError> {
+    let admission = std::mem::take(&mut config.admission);
+    if admission.modes.contains(&DEV) && !listen.ip().is_loopback() {
+        let must_be = "without `dev` unless the mesh listens on loopback: it admits everybody, so \
+                       set `node.listen` or `--listen` to 127.0.0.1:7377, or use another mode";
+        let must_be = must_be.to_owned();
+        return Err(ConfigError::Value { key: "admission.modes", must_be }.into());
+    }
+    config.admission = admission.with_token_file(home).map_err(|it| match it {
+        TokenFileError::Home(it) => StartError::Home(it),
+        TokenFileError::Config(it) => StartError::Config(it),
+    })?;
+    Ok(config)
 }
 
 fn pick_name(options: &StartOptions, config: &Config) -> Result<Option<String>, ConfigError> {

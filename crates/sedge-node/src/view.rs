@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::about::About;
 use crate::access::Pass;
+use crate::admission::Admitted;
 use crate::health::Health;
 
 /// What a door asks a node to run.
@@ -195,6 +196,9 @@ pub struct Status {
     pub running: u32,
     /// The name of the node that decides for the swarm, if this node knows it.
     pub coordinator: Option<String>,
+    /// Ways to become a member besides a spoken code, in the order in which they are asked.
+    #[serde(default)]
+    pub admission: Vec<String>,
 }
 
 /// What a node knows of chains of receipts: its own and other members'.
@@ -376,6 +380,9 @@ pub struct Joined {
     pub members: usize,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+    /// How this node was let in; `None`: by a spoken code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<Admitted>,
 }
 
 /// One way to the other side that was tried, and why it did not lead there.

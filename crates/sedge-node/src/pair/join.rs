@@ -14,7 +14,10 @@ use sedge_trust::pairing::Code;
 use sedge_trust::verify_membership;
 use tokio::time::Instant;
 
+use super::enroll::Welcome;
 use super::{EXCHANGE_WITHIN, exchange};
+use crate::admission::Admitted;
+use crate::members::PairFor;
 use crate::mesh::Open;
 use crate::node::{Node, with_source};
 use crate::relays::Through;
@@ -45,6 +48,41 @@ struct Found {
     conn: Conn,
 }
 
+/// A welcome, and what led to it.
+pub(super) struct Entry<'a> {
+    pub(super) way: &'static str,
+    pub(super) conn: &'a Conn,
+    pub(super) welcome: Welcome,
+    /// How this node was let in; `None`: by a spoken code.
+    pub(super) admitted: Option<Admitted>,
+    pub(super) through: Option<Through>,
+}
+
+/// While it lives, this node may dial strangers; afterwards it does not, and listens to nobody if it is
+/// alone, however the join ended.
+pub(super) struct Joining(Arc<Node>);
+
+impl Joining {
+    pub(super) fn begin(node: &Arc<Node>) -> Self {
+        node.members.set_pairing(PairFor::Join, true);
+        Self(Arc::clone(node))
+    }
+}
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        self.0.members.set_pairing(PairFor::Join, false);
+        if self.0.is_alone() {
+            let node = Arc::clone(&self.0);
+            self.0.scope.spawn("close the mesh", async move |_| {
+                if node.is_alone() {
+                    node.mesh.close(super::CLOSE_WITHIN).await;
+                }
+            });
+        }
+    }
+}
+
 impl Node {
     /// Joins the swarm of whoever spoke the code.
     ///
@@ -64,42 +102,10 @@ impl Node {
     ) -> Result<Joined, JoinFailed> {
         let began = Instant::now();
         let code = Code::parse(code).map_err(|it| Failure::new(it.kind(), "bad_code", it))?;
-        if !self.members.others().is_empty() && !self.members.is_cut_off() {
-            let text = "this node is a member of a swarm with others already; \
-                        a new home (`--home DIR`) can join another";
-            return Err(Failure::new(ErrorKind::Conflict, "already_member", text).into());
-        }
+        self.may_join()?;
         let open = self.mesh.open(self).await?;
-        self.members.set_pairing(true);
-        let joined = self.join_open(&open, &code, whereabouts).await;
-        self.members.set_pairing(false);
-        match joined {
-            Ok((way, conn, name)) => {
-                for other in self.members.others() {
-                    self.beat(other).await;
-                }
-                Ok(Joined {
-                    swarm: self.members.swarm(),
-                    inviter: conn.peer(),
-                    inviter_name: name,
-                    way: way.to_owned(),
-                    members: self.members.all().len(),
-                    took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                })
-            }
-            Err(failed) => {
-                self.mesh.close(super::CLOSE_WITHIN).await;
-                Err(failed)
-            }
-        }
-    }
-
-    async fn join_open(
-        self: &Arc<Self>,
-        open: &Arc<Open>,
-        code: &Code,
-        Whereabouts { at, relay }: Whereabouts,
-    ) -> Result<(&'static str, Conn, String), JoinFailed> {
+        let joining = Joining::begin(self);
+        let Whereabouts { at, relay } = whereabouts;
         let through = relay.map(|it| it.parse::<Through>()).transpose()?;
         if let Some(Through { relay, .. }) = &through {
             let mut relays = BTreeSet::from([relay.clone()]);
@@ -107,17 +113,46 @@ impl Node {
             let without = || Failure::new(ErrorKind::Unavailable, "no_relays", "no relays here");
             open.quic().ok_or_else(without)?.set_relays(&relays).await;
         }
-        let Found { way, conn } = find(open, code, (at, through.as_ref())).await?;
+        let Found { way, conn } = find(&open, &code, (at, through.as_ref())).await?;
         let hello = exchange::Hello {
             name: self.name.clone(),
             session_key: self.identity.session_public_key(),
             addresses: self.mesh.addresses(),
         };
-        let asked = exchange::ask(&conn, self.id(), code, &hello);
+        let asked = exchange::ask(&conn, self.id(), &code, &hello);
         let welcome = tokio::time::timeout(EXCHANGE_WITHIN, asked).await.map_err(|_| {
             let text = format!("the inviter did not finish within {EXCHANGE_WITHIN:?}");
             Failure::new(ErrorKind::Timeout, "pairing_timeout", text)
         })??;
+        let entry = Entry { way, conn: &conn, welcome, admitted: None, through };
+        let joined = self.joined(entry, began).await?;
+        drop(joining);
+        Ok(joined)
+    }
+
+    /// Refuses when this node belongs to others already. Whose membership has an end may ask to renew
+    /// it.
+    pub(super) fn may_join(&self) -> Result<(), Failure> {
+        if self.members.own_end().is_some() { Ok(()) } else { self.may_leave() }
+    }
+
+    /// Refuses when this node would leave a swarm with others.
+    fn may_leave(&self) -> Result<(), Failure> {
+        if self.members.others().is_empty() || self.members.is_cut_off() {
+            return Ok(());
+        }
+        let text = "this node is a member of a swarm with others already; \
+                    a new home (`--home DIR`) can join another";
+        Err(Failure::new(ErrorKind::Conflict, "already_member", text))
+    }
+
+    /// Takes in the welcome, and says what was joined.
+    pub(super) async fn joined(
+        self: &Arc<Self>,
+        entry: Entry<'_>,
+        began: Instant,
+    ) -> Result<Joined, Failure> {
+        let Entry { way, conn, welcome, admitted, through } = entry;
         let name = welcome.name.clone();
         self.enter(welcome).await?;
         // What led here leads here again after a restart.
@@ -127,12 +162,26 @@ impl Node {
             }
             None => self.use_relays().await,
         }
-        Ok((way, conn, name))
+        for other in self.members.others() {
+            self.beat(other).await;
+        }
+        Ok(Joined {
+            swarm: self.members.swarm(),
+            inviter: conn.peer(),
+            inviter_name: name,
+            way: way.to_owned(),
+            members: self.members.all().len(),
+            took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            admitted,
+        })
     }
 
     /// Takes in the welcome: checks it whole, stores it, then lives by it.
-    async fn enter(self: &Arc<Self>, welcome: exchange::Welcome) -> Result<(), Failure> {
-        let exchange::Welcome { owner, name: _, roster } = welcome;
+    async fn enter(self: &Arc<Self>, welcome: Welcome) -> Result<(), Failure> {
+        let Welcome { owner, name: _, roster } = welcome;
+        if owner != self.members.owner() {
+            self.may_leave()?;
+        }
         let (me, now) = (self.id(), self.clock.now());
         let mine = roster.members.iter().find(|it| it.membership.member.node_id == me);
         let holds = mine.is_some_and(|it| verify_membership(&it.membership, &owner, now).is_ok());
@@ -146,12 +195,35 @@ impl Node {
         }
         self.store_swarm(owner).await?;
         *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.stop_receiving();
         self.members.change_swarm(owner);
         self.members.merge(roster)?;
         let swarm = self.members.swarm();
         self.ledger.set_swarm(swarm);
+        if let Ok(open) = self.mesh.open(self).await {
+            self.speak(&open);
+        }
         self.turn_to_quorum(swarm).await
     }
+}
+
+/// Finds the node at an address and connects to it, to knock there.
+pub(super) async fn at_address(open: &Arc<Open>, at: &str) -> Result<Conn, JoinFailed> {
+    let failed = |reason| {
+        let way = WayFailed {
+            way: "address".to_owned(),
+            reason,
+            next_step: format!(
+                "check that `[admission]` names a mode in the configuration there, that the node \
+                 owns its swarm, and that no firewall blocks {at} (TCP and UDP)"
+            ),
+        };
+        let text = "no way led to the node that shall let this one in";
+        let failure = Failure::new(ErrorKind::Unavailable, "no_way", text);
+        JoinFailed { failure, ways: vec![way] }
+    };
+    let peer = locate(at, None, FIND_WITHIN).await.map_err(|it| failed(with_source(&it)))?;
+    dial(open, &peer).await.map_err(failed)
 }
 
 /// Tries every way at once; the first that connects wins.
