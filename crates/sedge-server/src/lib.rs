@@ -29,7 +29,8 @@ mod server;
 mod wasi_http;
 
 pub use rest::{
-    ClaimAsk, ErrorBody, ErrorRecord, FetchLine, FoundAsk, InviteAsk, JoinAsk, OPTIONS_HEADER,
-    RebalanceAsk, RecordAsk, ReleaseAsk, RolesAsk, USAGE_HEADER,
+    AskLine, BanAsk, ClaimAsk, ErrorBody, ErrorRecord, FetchLine, FoundAsk, InviteAsk, JoinAsk,
+    KnockAsk, OPTIONS_HEADER, PairTokenAsk, RebalanceAsk, RecordAsk, ReleaseAsk, RolesAsk,
+    USAGE_HEADER,
 };
 pub use server::{BindError, Server};

@@ -3,7 +3,9 @@
 //! Answers are the node's own records as JSON; a refusal is always
 //! `{"error":{"kind","code","message","hint"}}`.
 
+mod admission;
 mod artifacts;
+mod audit;
 mod decisions;
 mod error;
 mod functions;
@@ -24,6 +26,7 @@ use crate::access::Access;
 use crate::routes::Door;
 use crate::server::Shared;
 
+pub use admission::{AskLine, BanAsk, KnockAsk, PairTokenAsk};
 pub use artifacts::FetchLine;
 pub(crate) use error::{Error, refuse};
 pub use error::{ErrorBody, ErrorRecord};
@@ -82,6 +85,14 @@ fn routes() -> Router<Shared> {
         .route("/quorum/claims", post(quorum::claim))
         .route("/quorum/claims/release", post(quorum::release))
         .route("/quorum/records", get(quorum::agreed).post(quorum::record))
+        .route("/join/ask", post(admission::ask))
+        .route("/admission", get(admission::show))
+        .route("/admission/pair-tokens", post(admission::pair_token))
+        .route("/admission/nodes/{node}/approve", post(admission::approve))
+        .route("/admission/nodes/{node}/reject", post(admission::reject))
+        .route("/admission/nodes/{node}/ban", post(admission::ban))
+        .route("/admission/nodes/{node}/unban", post(admission::unban))
+        .route("/audit", get(audit::list))
         .route("/decisions/{task}", get(decisions::show))
         .route("/receipts", get(receipts::list))
         .route("/receipts/export", get(receipts::export_all))

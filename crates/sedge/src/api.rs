@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sedge_base::{ErrorKind, Secret};
-use sedge_node::{Fetched, Home, Progress, Running};
-use sedge_server::{ErrorBody, FetchLine};
+use sedge_node::{AskWaits, Fetched, Home, Joined, Progress, Running};
+use sedge_server::{AskLine, ErrorBody, FetchLine, KnockAsk};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -190,6 +190,31 @@ impl Api {
     ) -> Result<T, Failed> {
         let request = self.keyed(self.agent.put(self.url(path)));
         decode(&whole(self.send(request.send(&json(body)?))?)?)
+    }
+
+    /// Lets the node ask another one to be let in; calls `on` when a person there has to decide.
+    pub(crate) fn knock(
+        &self,
+        ask: &KnockAsk,
+        mut on: impl FnMut(AskWaits),
+    ) -> Result<Joined, Failed> {
+        let response =
+            self.send(self.keyed(self.agent.post(self.url("join/ask"))).send(&json(ask)?))?;
+        if !response.status().is_success() {
+            whole(response)?;
+            return Err(Failed::new(ErrorKind::Internal, "the node refused without a word"));
+        }
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.map_err(|err| {
+                Failed::new(ErrorKind::Unavailable, format!("the answer broke off: {err}"))
+            })?;
+            match decode(line.as_bytes())? {
+                AskLine::Waiting(waits) => on(waits),
+                AskLine::Done(joined) => return Ok(*joined),
+                AskLine::Error(record) => return Err((*record).into()),
+            }
+        }
+        Err(Failed::new(ErrorKind::Unavailable, "the answer broke off"))
     }
 
     /// Removes something.

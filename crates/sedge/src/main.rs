@@ -8,6 +8,7 @@ mod api;
 mod child;
 mod commands;
 mod failed;
+mod qr;
 mod settings;
 mod span;
 mod ui;

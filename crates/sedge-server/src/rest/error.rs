@@ -91,6 +91,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         "is_voter" => Some("`sedge quorum remove NODE` first"),
         "claim_held" => Some("wait until it ends, or ask its holder to release it"),
         "unsure" => Some("`sedge quorum log` shows what was decided"),
+        code if admission_hint(code).is_some() => admission_hint(code),
         "out_of_fuel" => Some("give it more with `--fuel`"),
         "out_of_memory" => Some("give it more with `--memory`"),
         _ => None,
@@ -99,6 +100,45 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         ErrorKind::NotFound => Some("`sedge capabilities` lists what is offered, and where"),
         ErrorKind::Unavailable => Some("`sedge nodes` shows who can be reached"),
         _ => None,
+    })
+}
+
+/// Returns the next step of somebody who was not let in, or who cannot decide about it.
+fn admission_hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "invalid_token" | "wrong_answer" => {
+            "compare the token with the one under this node's name in `[admission]` there"
+        }
+        "not_allowed" => {
+            "add this node's name to `[admission]` there, or join with what it asks for: \
+             `--token`, `--pair-token`, or a code from `sedge invite`"
+        }
+        "id_in_use" => {
+            "start this node under a name that is free, in a new home: `sedge up --name NAME`; or \
+             `sedge revoke` the other one there"
+        }
+        "approval_pending" => {
+            "the request stays on the list there for an hour: once it is approved, the same command \
+             joins at once"
+        }
+        "approval_rejected" => "the same command asks again; talk to the person there first",
+        "token_not_taken" => {
+            "correct the token, or join without it and wait for a person's approval"
+        }
+        "banned" => "wait for the end, or ask the person there for `sedge admission unban`",
+        "used_pair_token" | "expired_pair_token" | "unknown_pair_token" => {
+            "`sedge admission pair-token` there makes a new one"
+        }
+        "revoked" => "ask the person there for `sedge invite`",
+        "codes_only" => "ask for a code: `sedge invite` there, `sedge join CODE` here",
+        "owner_unproven" => "check the address, and the token on both sides; nothing was changed",
+        "not_loopback" => "use another mode in `[admission]` there: `dev` is for one machine",
+        "no_request" => "`sedge admission list` shows who waits",
+        "several_requests" => "compare the key with what the other machine printed",
+        "no_tofu" => "add `tofu` to `modes` in `[admission]` of the configuration",
+        "mode_off" => "add `pair-token` to `modes` in `[admission]` of the configuration",
+        "not_banned" => "`sedge admission list` shows who is",
+        _ => return None,
     })
 }
 

@@ -167,7 +167,8 @@ fn public_key(settings: &Settings) -> Result<Option<NodeId>, Failed> {
     Ok(own_key(settings)?.map(|it| it.public_key()))
 }
 
-fn given(text: &str) -> Result<String, Failed> {
+/// Returns what was given, or the standard input when that is `-`.
+pub(super) fn given(text: &str) -> Result<String, Failed> {
     if text != "-" {
         return Ok(text.to_owned());
     }

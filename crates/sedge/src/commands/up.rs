@@ -233,7 +233,7 @@ fn banner(ready: &Ready<'_>) -> String {
         if items.is_empty() { none.to_owned() } else { items.join(", ") }
     };
     let mesh: Vec<String> = status.mesh.iter().map(ToString::to_string).collect();
-    let lines = [
+    let mut lines = vec![
         ("node", format!("{}", status.id)),
         ("home", format!("{}, process {pid}", status.home)),
         ("OpenAI", format!("http://{api}/v1")),
@@ -242,6 +242,9 @@ fn banner(ready: &Ready<'_>) -> String {
         ("members", format!("{}", status.members)),
         ("offers", list(&status.offers, "nothing yet: `sedge deploy FILE.wasm --id NAME`")),
     ];
+    if !status.admission.is_empty() {
+        lines.push(("admits", format!("{}: `sedge admission list`", status.admission.join(", "))));
+    }
     let mut text = format!("{BOLD}{}{BOLD:#} is up\n", status.name);
     for (label, value) in lines {
         text.push_str(&format!("  {DIM}{label:8}{DIM:#} {value}\n"));

@@ -54,6 +54,8 @@ fn help() {
         "rebalance",
         "relay",
         "doctor",
+        "admission",
+        "audit",
     ] {
         let file = format!("{}/tests/snapshots/help_{command}.txt", env!("CARGO_MANIFEST_DIR"));
         check_help(&[command, "--help"], expect_file![file]);

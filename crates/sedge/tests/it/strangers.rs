@@ -50,8 +50,13 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
+const KNOCK: u8 = 20;
+const ANSWER: u8 = 22;
+const WELCOME: u8 = 24;
 const REQUEST: u8 = 1;
+const DATA: u8 = 2;
 const REPLY: u8 = 3;
+const END: u8 = 4;
 const REFUSED: u8 = 5;
 
 #[test]
@@ -73,6 +78,44 @@ fn a_valid_but_unknown_key_gets_no_connection() {
     one.json(&["deploy", UPPER, "--id", "fn-1", "--to", "two"]);
     one.until_offered("fn-1", "two");
     assert_eq!(one.json(&["call", "fn-1", "--input", "ok"])["output"], "OK");
+}
+
+#[test]
+fn nonsense_at_an_open_door_changes_nothing() {
+    let mut one = Machine::new("one", vec!["--no-model"]);
+    one.write_config("[admission]\nmodes = ['tofu']\n");
+    one.start();
+    let key = "ab".repeat(32);
+    let knock = json!({"name": "edge", "session_key": key, "addresses": [], "nonce": key});
+    let mut unnamed = knock.clone();
+    unnamed["name"] = "a b\u{0}".into();
+    let mut unknown = knock.clone();
+    unknown["admit_me"] = true.into();
+    runtime().block_on(async {
+        let stranger = end(&Identity::generate().unwrap()).await;
+        let frames = |all: &[(u8, Vec<u8>)]| -> Vec<Frame> {
+            all.iter().map(|(kind, it)| Frame::new(*kind, it.clone())).collect()
+        };
+        let bytes = |it: &Value| serde_json::to_vec(it).unwrap();
+        for said in [
+            frames(&[(KNOCK, b"{".to_vec())]),
+            frames(&[(KNOCK, bytes(&unnamed))]),
+            frames(&[(KNOCK, bytes(&unknown))]),
+            frames(&[(KNOCK, bytes(&knock)), (ANSWER, b"[]".to_vec())]),
+            frames(&[(KNOCK, bytes(&knock)), (KNOCK, bytes(&knock))]),
+            frames(&[(WELCOME, bytes(&knock))]),
+            frames(&[(200, vec![0; 1000])]),
+        ] {
+            let place = place(&one);
+            let conn = stranger.dial(&place, Protocol::Pair, PATIENCE).await.unwrap();
+            say(&conn, &said).await;
+            conn.close(sedge_net::CloseReason::Done);
+        }
+        stranger.close(PATIENCE).await;
+    });
+    let admission = one.json(&["admission", "list"]);
+    assert_eq!(admission["pending"], json!([]), "{admission}");
+    assert_eq!(one.json(&["status"])["members"], 1);
 }
 
 #[test]
@@ -127,6 +170,89 @@ fn a_member_that_forges_records_or_speaks_nonsense_changes_nothing() {
     two.start();
     one.json(&["deploy", UPPER, "--id", "fn-1", "--to", "all"]);
     assert_eq!(one.json(&["call", "fn-1", "--on", "one", "--input", "ok"])["output"], "OK");
+}
+
+/// Answers as a member would, until it is asked to run a task: then it sends an output of its own and
+/// another node's receipt.
+async fn answer_for_another(conn: &Conn, receipt: &Value) {
+    loop {
+        let stream = conn.accept().await.unwrap();
+        let mut writer = FrameWriter::new(stream.send);
+        let mut reader = FrameReader::new(stream.recv);
+        let asked: Value = reader.next().await.unwrap().unwrap().parse().unwrap();
+        match asked["op"].as_str().unwrap() {
+            "advert" => {
+                // What the other one offers, this one says that it offers, too.
+                let mut advert = asked;
+                advert["name"] = "two".into();
+                advert["checkpoint"] = Value::Null;
+                writer.write(&Frame::json(REPLY, &advert).unwrap()).await.unwrap();
+            }
+            "run" => {
+                let input = reader.next().await.unwrap().unwrap();
+                assert_eq!((input.kind, &input.payload[..]), (DATA, b"a task for two".as_slice()));
+                writer.write(&Frame::new(DATA, b"A TASK FOR TWO".to_vec())).await.unwrap();
+                let usage = serde_json::to_value(sedge_capability::Usage::default()).unwrap();
+                let end = json!({"status": "Success", "usage": usage, "receipt": receipt});
+                writer.write(&Frame::json(END, &end).unwrap()).await.unwrap();
+                writer.into_inner().finish().await.unwrap();
+                return;
+            }
+            _ => {
+                let no = json!({"kind": "denied", "code": "no", "message": "no"});
+                writer.write(&Frame::json(REFUSED, &no).unwrap()).await.unwrap();
+            }
+        }
+        writer.into_inner().finish().await.unwrap();
+    }
+}
+
+#[test]
+fn row_208_a_result_for_another_node_is_refused_and_audited() {
+    let (one, mut two, three) = (Machine::up("one"), Machine::up("two"), Machine::up("three"));
+    one.pair(&two);
+    one.pair(&three);
+    one.json(&["deploy", UPPER, "--id", "fn-1", "--to", "all"]);
+    one.until_offered("fn-1", "three");
+    let honest = one.json(&["call", "fn-1", "--on", "three", "--input", "a task for two"]);
+    assert_eq!(honest["output"], "A TASK FOR TWO");
+    let receipt = one.json(&["receipt", "show", "last"]);
+    assert_eq!(receipt["body"]["executor"], three.id());
+    let before = one.json(&["status"])["receipts"].clone();
+
+    let place = place(&one);
+    two.kill();
+    let identity = Identity::load_or_create(&two.home()).unwrap();
+    let (forged, asked) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let forged = forged;
+            runtime().block_on(async {
+                let turned = end(&identity).await;
+                let conn = turned.dial(&place, Protocol::Mesh, PATIENCE).await.unwrap();
+                forged.send(()).unwrap();
+                answer_for_another(&conn, &receipt).await;
+                // Until the other side has read it and has said no.
+                conn.closed().await;
+                turned.close(PATIENCE).await;
+            });
+        });
+        asked.recv_timeout(PATIENCE).unwrap();
+        one.until_offered("fn-1", "two");
+        let (exit, error) =
+            one.fails(&["call", "fn-1", "--on", "two", "--input", "a task for two"]);
+        assert_eq!((exit, &error["code"]), (13, &"unproven".into()), "{error}");
+        let trail = one.json(&["audit"]);
+        let entries = trail["entries"].as_array().unwrap().clone();
+        let mut refused = entries.iter().filter(|it| it["kind"] == "receipt.refused");
+        let entry = refused.next().expect("an entry in the audit");
+        assert_eq!(entry["subject"], two.id(), "{entry}");
+        assert_eq!(entry["detail"]["executor_named"], three.id(), "{entry}");
+        assert!(refused.next().is_none(), "once");
+        assert_eq!(one.json(&["status"])["receipts"], before, "no receipt of it is kept");
+        one.json(&["revoke", "two"]);
+    });
+    assert_eq!(one.json(&["call", "fn-1", "--on", "three", "--input", "ok"])["output"], "OK");
 }
 
 fn request(value: &Value) -> Frame {
