@@ -19,6 +19,7 @@ pub mod bench;
 pub mod canonical;
 mod cipher;
 pub mod envelope;
+pub mod hybrid;
 mod identity;
 mod keyfile;
 pub mod merkle;

@@ -12,6 +12,7 @@ mod numbers;
 mod receipt;
 mod record;
 mod registration;
+mod signaling;
 mod spelling;
 mod task;
 
@@ -21,4 +22,5 @@ pub use heartbeat::Heartbeat;
 pub use receipt::{Receipt, Status, ViewError, ViewFacts, sign_view};
 pub use record::{Record, Signed};
 pub use registration::{Registration, RegistrationError};
+pub use signaling::{MAX_SIGNAL_BYTES, MAX_SIGNAL_TTL, SignalType, Signaling, SignalingError};
 pub use task::{Budgets, Claim, Task, TaskEnvelope, WrongHash};

@@ -1,5 +1,7 @@
 //! Keys that two nodes share without sending them.
 
+mod rotation;
+
 use std::fmt;
 
 use hkdf::Hkdf;
@@ -10,6 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::identity::Identity;
 use crate::signature::SessionPublicKey;
+
+pub use rotation::{
+    MAX_REKEY_BYTES, MAX_SEALED, OpenError, Rekey, RekeyFacts, RekeyVersion, RotateError, Rotated,
+    SealError, Session, SessionMessage,
+};
 
 /// A 32-byte AES-256-GCM key; wiped on drop, never printed.
 #[derive(Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sedge_base::{ErrorKind, NodeId, SwarmId, Timestamp};
 
 use super::{Facts, Registration, VerifyError};
+use crate::seed;
 use crate::signature::{BadSignature, Signature, verify};
 
 /// The most members of a registry.
@@ -34,6 +35,9 @@ pub enum RegisterError {
     /// It does not hold by itself: other swarm, a missing field, a wrong signature.
     #[error(transparent)]
     Registration(#[from] VerifyError),
+    /// A registration of the older protocol does not hold by itself.
+    #[error(transparent)]
+    Older(#[from] seed::RegistrationError),
     /// The id belongs to another key.
     #[error("`{agent_id}` is registered with another key, {known:?}, not {claimed:?}")]
     OtherKey {
@@ -74,6 +78,7 @@ impl RegisterError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Registration(err) => err.kind(),
+            Self::Older(err) => err.kind(),
             Self::OtherKey { .. } => ErrorKind::Denied,
             Self::OtherId { .. } | Self::Outdated { .. } => ErrorKind::Conflict,
             Self::FromFuture { .. } => ErrorKind::Invalid,
@@ -176,7 +181,37 @@ impl Registry {
         now: Timestamp,
     ) -> Result<Outcome, RegisterError> {
         registration.verify(self.swarm)?;
-        let facts = &registration.facts;
+        self.take_in(&registration.facts, now)
+    }
+
+    /// Takes a registration of the older protocol in, or refuses it.
+    ///
+    /// It does not name its swarm: the caller has proof that its sender belongs to this one, such
+    /// as that it came under the swarm's key from the node that it names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::register`].
+    pub fn register_older(
+        &mut self,
+        registration: &seed::Registration,
+        now: Timestamp,
+    ) -> Result<Outcome, RegisterError> {
+        registration.verify()?;
+        let facts = Facts {
+            version: super::Version::V1,
+            swarm_id: self.swarm,
+            agent_id: registration.agent_id.clone(),
+            node_id: registration.ed25519_public_key,
+            session_key: registration.x25519_public_key,
+            capabilities: registration.capabilities.clone(),
+            joined_at: registration.joined_at,
+        };
+        facts.check().map_err(VerifyError::Facts)?;
+        self.take_in(&facts, now)
+    }
+
+    fn take_in(&mut self, facts: &Facts, now: Timestamp) -> Result<Outcome, RegisterError> {
         let joined_at = facts.joined_at;
         if joined_at.as_millis() > now.as_millis().saturating_add(MAX_AHEAD_MS) {
             return Err(RegisterError::FromFuture { joined_at });

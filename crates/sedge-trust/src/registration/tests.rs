@@ -173,3 +173,24 @@ proptest! {
         prop_assert!(Registration::decode(&bytes).is_err());
     }
 }
+
+#[test]
+fn an_older_registration_is_held_to_the_same_rules() {
+    let older = |number: u8, capabilities: &[&str]| {
+        let capabilities = capabilities.iter().map(|it| (*it).to_owned()).collect();
+        crate::seed::Registration::sign(&identity(number), "peer-003", capabilities, NOW).unwrap()
+    };
+    let mut registry = registry();
+    let lacking = registry.register_older(&older(3, &[]), NOW).unwrap_err();
+    let no_capability = RegisterError::Registration(VerifyError::Facts(FactsError::NoCapabilities));
+    assert_eq!(lacking.to_string(), no_capability.to_string());
+    let honest = older(3, &["worker"]);
+    assert_eq!(registry.register_older(&honest, NOW).unwrap(), Outcome::Added);
+    assert_eq!(registry.register_older(&honest, NOW).unwrap(), Outcome::Unchanged);
+    let other = registry.register_older(&older(4, &["worker"]), NOW).unwrap_err();
+    assert!(matches!(other, RegisterError::OtherKey { .. }), "{other}");
+    let mut forged = honest;
+    forged.joined_at = NOW.plus(Duration::from_millis(1));
+    let forged = registry.register_older(&forged, NOW).unwrap_err();
+    assert!(matches!(forged, RegisterError::Older(_)), "{forged}");
+}
