@@ -114,4 +114,4 @@ pub use transport::{
     Admission, DialError, Heard, PeerAddr, Place, Protocol, Transport, Tried, WayTried,
 };
 pub use ways::Ways;
-pub use websocket::{WebSocket, WebSocketError, WebSocketOptions};
+pub use websocket::{KeyError, WebSocket, WebSocketError, WebSocketOptions};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -53,7 +53,7 @@ pub(crate) type Known = Arc<RwLock<BTreeSet<NodeId>>>;
 
 /// Makes the check of certificates by the keys in them.
 pub(crate) fn verifier(known: Known, provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Pinned { known, provider })
+    Arc::new(Pinned { known: Wanted::Known(known), provider })
 }
 
 /// Makes the dialling side's settings: nobody but `node` is talked to.
@@ -70,10 +70,33 @@ pub(crate) fn client(node: NodeId) -> io::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
+/// Makes settings that accept whoever has a node's key, and remember which node that was.
+pub(crate) fn learner() -> io::Result<(Arc<ClientConfig>, Arc<OnceLock<NodeId>>)> {
+    let (provider, learned) = (provider(), Arc::new(OnceLock::new()));
+    let known = Wanted::Anybody(Arc::clone(&learned));
+    let verifier = Arc::new(Pinned { known, provider: Arc::clone(&provider) });
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok((Arc::new(config), learned))
+}
+
+/// Whose key a certificate must hold.
+#[derive(Debug)]
+enum Wanted {
+    /// That of one of these.
+    Known(Known),
+    /// Any node's; which, is remembered.
+    Anybody(Arc<OnceLock<NodeId>>),
+}
+
 /// Accepts a certificate if it holds the key of a known node; neither names nor dates count.
 #[derive(Debug)]
 struct Pinned {
-    known: Known,
+    known: Wanted,
     provider: Arc<CryptoProvider>,
 }
 
@@ -88,8 +111,13 @@ impl ServerCertVerifier for Pinned {
     ) -> Result<ServerCertVerified, Error> {
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
         let key = key.strip_prefix(PUBLIC.as_slice()).and_then(|it| it.try_into().ok());
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if key.is_some_and(|it| known.contains(&NodeId::from_bytes(it))) {
+        let good = |key: NodeId| match &self.known {
+            Wanted::Known(known) => {
+                known.read().unwrap_or_else(PoisonError::into_inner).contains(&key)
+            }
+            Wanted::Anybody(learned) => *learned.get_or_init(|| key) == key,
+        };
+        if key.map(NodeId::from_bytes).is_some_and(good) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())

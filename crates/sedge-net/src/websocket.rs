@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rustls::pki_types::ServerName;
 use rustls::{ConnectionCommon, ServerConfig};
-use sedge_base::ErrorKind;
+use sedge_base::{ErrorKind, NodeId};
 use sedge_trust::Identity;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -93,6 +93,38 @@ impl WebSocketError {
     }
 }
 
+/// Why nobody at an address proved a key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// Nobody answered in time.
+    #[error("no answer from {addr} within {within:?}")]
+    Silent {
+        /// Where.
+        addr: SocketAddr,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// Somebody answered who has no node's key.
+    #[error("no node answers at {addr}")]
+    NoNode {
+        /// Where.
+        addr: SocketAddr,
+        /// What the connection says.
+        source: io::Error,
+    },
+}
+
+impl KeyError {
+    /// Returns what the caller can do about it.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Silent { .. } => ErrorKind::Unavailable,
+            Self::NoNode { .. } => ErrorKind::Unauthenticated,
+        }
+    }
+}
+
 /// One node's end of the WebSocket network.
 #[derive(Debug)]
 pub struct WebSocket {
@@ -132,6 +164,32 @@ impl WebSocket {
             });
         }
         Ok(Self { door, proxy, listening })
+    }
+
+    /// Asks who listens at an address: whoever answers proves that the key is its own. That says
+    /// nothing about whether it is the node that the caller means.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`], at the latest after `within`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the attempt.
+    pub async fn key_at(addr: SocketAddr, within: Duration) -> Result<NodeId, KeyError> {
+        let silent = KeyError::Silent { addr, within };
+        let no_node = |source| KeyError::NoNode { addr, source };
+        let asked = async {
+            let Ok(tcp) = TcpStream::connect(addr).await else { return Err(silent) };
+            let name =
+                ServerName::try_from(tls::NAME).map_err(|err| no_node(io::Error::other(err)))?;
+            let (config, learned) = tls::learner().map_err(no_node)?;
+            TlsConnector::from(config).connect(name, tcp).await.map_err(no_node)?;
+            let none = || no_node(io::ErrorKind::InvalidData.into());
+            learned.get().copied().ok_or_else(none)
+        };
+        let asked = tokio::time::timeout(within, Box::pin(asked)).await;
+        asked.unwrap_or(Err(KeyError::Silent { addr, within }))
     }
 
     /// Switches protocols on and off for connections that others begin from now on.
