@@ -36,6 +36,8 @@ const MAX_NOTES: usize = 256;
 /// What members share when nobody gave them a key; everybody knows it, so only this machine is
 /// listened to.
 const OPEN_KEY: [u8; 32] = [0; 32];
+/// How long an agent may take to introduce itself.
+const ANSWER: Duration = Duration::from_secs(10);
 /// The most work that was given out and whose result is waited for.
 const MAX_GIVEN: usize = 1024;
 
@@ -66,6 +68,22 @@ pub enum AgentError {
     /// The other agent was not reached, or does not belong to the swarm.
     #[error(transparent)]
     Connection(#[from] JoinError),
+    /// The other agent does not take this one in.
+    #[error("`{agent_id}` refused: {message}")]
+    Refused {
+        /// Which agent.
+        agent_id: String,
+        /// What it said.
+        message: String,
+    },
+    /// The other agent did not introduce itself.
+    #[error("`{agent_id}` did not introduce itself within {within:?}")]
+    Silent {
+        /// Which agent.
+        agent_id: String,
+        /// How long was waited.
+        within: Duration,
+    },
     /// A message was not sent.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -89,6 +107,8 @@ impl AgentError {
             Self::Transport(err) => err.kind(),
             Self::Url(err) => err.kind(),
             Self::Connection(err) => err.kind(),
+            Self::Refused { .. } => ErrorKind::Denied,
+            Self::Silent { .. } => ErrorKind::Timeout,
             Self::Publish(err) => err.kind(),
             Self::Message(err) => err.kind(),
             Self::Serialization(err) => err.kind(),
@@ -311,7 +331,7 @@ impl SwarmAgent {
         self.shared.swarm.read().await.addr()
     }
 
-    /// Connects to an agent and tells it that this one joins.
+    /// Connects to an agent, tells it that this one joins, and waits until it introduced itself too.
     ///
     /// `ws://host:port` is a WebSocket; who answers there must prove the swarm's key, and with
     /// `#NODE-ID` behind it, that it is that very node. `local://NODE-ID` is an agent on this
@@ -320,7 +340,7 @@ impl SwarmAgent {
     /// # Errors
     ///
     /// [`AgentError::Url`] when it is no such address, [`AgentError::Connection`] when nobody of
-    /// this swarm answers there.
+    /// this swarm answers there, [`AgentError::Refused`] when it takes no more agents.
     pub async fn join_swarm(&self, url: &str) -> Result<()> {
         let peer = url::resolve(url).await?;
         self.join(&peer).await
@@ -330,11 +350,27 @@ impl SwarmAgent {
     ///
     /// # Errors
     ///
-    /// [`AgentError::Connection`] when it does not answer or does not belong to the swarm.
+    /// As there, without [`AgentError::Url`].
     pub async fn join(&self, peer: &PeerAddr) -> Result<()> {
         self.shared.swarm.read().await.join(peer).await?;
-        let to = self.shared.agent_of(peer.node).await;
-        self.shared.send(to.as_deref(), MessageType::Join, self.shared.introduction()).await
+        // The other end said its id in its hello.
+        let to = self.shared.agent_of(peer.node).await.unwrap_or_default();
+        let before = self.shared.known().notes.len();
+        self.shared.send(Some(&to), MessageType::Join, self.shared.introduction()).await?;
+        let answered = |it: &Self| {
+            let known = it.shared.known();
+            let refused = known.notes.iter().skip(before).find_map(|note| match note {
+                Note::Error { from, message, .. } if *from == to => Some(message.clone()),
+                Note::Error { .. } | Note::Result { .. } => None,
+            });
+            let joined = known.peers.contains_key(&to).then_some(Ok(()));
+            joined.or(refused.map(Err))
+        };
+        match self.until(ANSWER, answered).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(message)) => Err(AgentError::Refused { agent_id: to, message }),
+            None => Err(AgentError::Silent { agent_id: to, within: ANSWER }),
+        }
     }
 
     /// Says goodbye and disconnects; does nothing the second time.

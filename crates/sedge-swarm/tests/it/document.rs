@@ -233,7 +233,7 @@ async fn the_documents_agent_joins_a_coordinator() {
     let joined = coordinator.until(SOON, |it| it.get_peers().get("my-agent").map(|it| it.role));
     assert_eq!(joined.await, Some(AgentRole::Worker));
 
-    drop(coordinator);
+    coordinator.leave_swarm().await.unwrap();
     let gone = basic::main(&address).await.unwrap_err();
     assert_eq!(gone.kind(), sedge_base::ErrorKind::Unavailable, "{gone}");
 }
@@ -319,7 +319,8 @@ async fn run(
     receipt
 }
 
-#[tokio::test]
+// Waiting for a line of the other process holds one thread up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documents_steps_between_two_processes() {
     let mut other = Other::start(WORKER);
     let to = serde_json::from_str(&other.says("ready ")).unwrap();
