@@ -202,7 +202,7 @@ impl IntelligenceSync {
     /// counted: rewards beyond [`MAX_VALUE`], too long names, and patterns beyond [`MAX_PATTERNS`]
     /// are not.
     pub fn update_pattern(&self, state: &str, action: &str, reward: f64) -> Ready<bool> {
-        if !(reward.abs() <= MAX_VALUE) || !named(state) || !named(action) {
+        if reward.is_nan() || reward.abs() > MAX_VALUE || !named(state) || !named(action) {
             return ready(false);
         }
         let now = self.clock.now();
@@ -321,9 +321,9 @@ impl IntelligenceSync {
             }
             let unknown = known.merged(&key.0, &key.1).is_none();
             if unknown {
-                new_patterns += 1
+                new_patterns += 1;
             } else {
-                merged_patterns += 1
+                merged_patterns += 1;
             }
             known.others.entry(peer_id.to_owned()).or_default().insert(key, figures);
         }

@@ -159,14 +159,7 @@ macro_rules! basic_agent {
     };
 }
 
-#[expect(
-    clippy::print_stdout,
-    clippy::str_to_string,
-    clippy::uninlined_format_args,
-    clippy::useless_vec,
-    unused_mut,
-    reason = "the document's text"
-)]
+#[expect(unused_mut, reason = "the document's text")]
 mod basic {
     use sedge_swarm::prelude::*;
 
@@ -184,7 +177,7 @@ mod basic {
 }
 
 /// "Distributed Learning Sync", whole.
-#[expect(clippy::print_stdout, clippy::uninlined_format_args, unused_variables, reason = "the document's text")]
+#[expect(clippy::print_stdout, unused_variables, reason = "the document's text")]
 #[rustfmt::skip]
 async fn learning_sync(peer_data: Vec<u8>) -> Result<(), Failure> {
     use sedge_swarm::intelligence::IntelligenceSync;

@@ -97,10 +97,10 @@ impl Rekey {
 }
 
 /// What an offer or an answer led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rotated {
     /// The next epoch has begun here; this answer goes to the peer.
-    Answer(Rekey),
+    Answer(Box<Rekey>),
     /// The peer answered our offer: the next epoch has begun on both sides.
     Done,
     /// Both sides offered and ours counts: the peer will answer it. Nothing changed.
@@ -342,7 +342,7 @@ impl Session {
     ) -> Result<Rotated, RotateError> {
         let (named, current) = (offer.epoch, self.current.number);
         if let Some((_, again)) = self.answered.filter(|(it, _)| *it == offer.fresh) {
-            return Ok(Rotated::Answer(again));
+            return Ok(Rotated::Answer(Box::new(again)));
         }
         if named != current + 1 {
             return Err(RotateError::Epoch { named, current });
@@ -356,7 +356,7 @@ impl Session {
         let answer = Rekey::sign(facts, own)?;
         self.begin(Epoch::new(named, key), now);
         self.answered = Some((offer.fresh, answer));
-        Ok(Rotated::Answer(answer))
+        Ok(Rotated::Answer(Box::new(answer)))
     }
 
     fn complete(

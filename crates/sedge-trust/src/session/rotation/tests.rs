@@ -40,7 +40,7 @@ fn ends() -> (End, End) {
 #[track_caller]
 fn answer(rotated: Rotated) -> Rekey {
     let Rotated::Answer(answer) = rotated else { panic!("an answer, not {rotated:?}") };
-    answer
+    *answer
 }
 
 fn rotate(from: &mut End, to: &mut End, now: Timestamp) {
