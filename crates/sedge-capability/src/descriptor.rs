@@ -21,6 +21,8 @@ pub enum Kind {
     Chat,
     /// A model that turns texts into vectors.
     Embedding,
+    /// A program of somebody else's that takes JSON.
+    Tool,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl fmt::Display for Kind {
             Self::Function => "function",
             Self::Chat => "chat",
             Self::Embedding => "embedding",
+            Self::Tool => "tool",
         })
     }
 }

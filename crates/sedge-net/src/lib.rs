@@ -69,7 +69,7 @@ mod local;
 mod memory;
 mod quic;
 mod relay;
-mod tls;
+pub mod tls;
 mod websocket;
 
 mod ways;

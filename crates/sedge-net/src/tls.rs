@@ -1,4 +1,12 @@
-//! TLS 1.3 whose certificates hold the node's own key: whoever is dialled is known by it.
+//! TLS 1.3 by the node's own keys, for every listener that speaks TCP.
+//!
+//! Between nodes a certificate holds the node's Ed25519 key: whoever is dialled is known by it, no
+//! authority is asked. Browsers and gRPC's own TLS know no Ed25519 certificates; for them a node has
+//! an [`Authority`] of its own, which they are told to trust. A [`Listener`] shows each client the
+//! certificate that it can read.
+
+mod authority;
+mod listener;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,6 +24,9 @@ use rustls::{
 use sedge_base::NodeId;
 use sedge_trust::Identity;
 
+pub use authority::{Authority, AuthorityError};
+pub use listener::{Listener, ListenerError, Secured};
+
 /// The name in every node's certificate; nobody checks it, the key counts.
 pub(crate) const NAME: &str = "sedge";
 /// An Ed25519 private key without its 32 bytes (RFC 8410, RFC 5958).
@@ -30,8 +41,8 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Makes the listening side's settings, with a certificate that the node signs for itself.
-pub(crate) fn server(identity: &Identity) -> io::Result<Arc<ServerConfig>> {
+/// Makes a certificate that the node signs for itself, and its key.
+fn own(identity: &Identity) -> io::Result<(CertificateDer<'static>, PrivatePkcs8KeyDer<'static>)> {
     let mut key = PRIVATE.to_vec();
     key.extend_from_slice(&*identity.signing_seed());
     let key = PrivatePkcs8KeyDer::from(key);
@@ -40,11 +51,15 @@ pub(crate) fn server(identity: &Identity) -> io::Result<Arc<ServerConfig>> {
     let certificate = CertificateParams::new([NAME.to_owned()])
         .and_then(|it| it.self_signed(&pair))
         .map_err(io::Error::other)?;
+    Ok((certificate.der().clone(), key))
+}
+
+/// Makes the listening side's settings, with a certificate that the node signs for itself.
+pub(crate) fn server(identity: &Identity) -> io::Result<Arc<ServerConfig>> {
+    let (certificate, key) = own(identity)?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
-        .and_then(|it| {
-            it.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key.into())
-        });
+        .and_then(|it| it.with_no_client_auth().with_single_cert(vec![certificate], key.into()));
     config.map(Arc::new).map_err(io::Error::other)
 }
 

@@ -1,0 +1,38 @@
+//! Tools on machines that run no node: who is connected, and how their tools are run.
+//!
+//! An *edge* is a program of somebody else that opens a link to this node, says which tools it has,
+//! and runs them when it is asked. [`Edges`] knows who is connected; each tool is a
+//! [`Capability`](sedge_capability::Capability) named `edge:<edge>.<tool>`, so that routing, budgets
+//! and receipts are the same as for everything else. The wire is a door's business.
+//!
+//! Invariants: a second link under one id takes the place of the first, and the end of the first
+//! takes nothing from the second; a result counts only if the edge that was asked sends it; an edge
+//! that stays silent is let go; a tool that asks for a person's approval is listed and not run;
+//! edges, tools, texts and what waits are bounded.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use sedge_edges::{Announced, AnnouncedTool, Edges, EdgesConfig, Registration};
+//!
+//! let clock = sedge_base::Clock::machine();
+//! let edges = Edges::new(EdgesConfig::default(), clock, &sedge_base::TaskScope::new());
+//! let tools = vec![AnnouncedTool { name: "echo".to_owned(), ..AnnouncedTool::default() }];
+//! let announced = Announced { id: "kitchen".to_owned(), tools, ..Announced::default() };
+//! let link = edges.connect(Registration::try_from(announced)?)?;
+//! assert_eq!(link.capabilities()[0].descriptor().name.as_str(), "edge:kitchen.echo");
+//! assert_eq!(edges.list(0, 10).1, 1);
+//! # Ok(())
+//! # }
+//! ```
+
+mod edges;
+mod link;
+mod registration;
+mod tool;
+mod view;
+
+pub use edges::{ConnectError, Edges, EdgesConfig};
+pub use link::{Artifact, Down, Link, ToolRequest, ToolResult};
+pub use registration::{Announced, AnnouncedTool, EdgeId, Registration, RegistrationError, Tool};
+pub use view::{EdgeMetrics, EdgeView};
