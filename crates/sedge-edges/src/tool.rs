@@ -42,7 +42,8 @@ impl EdgeTool {
     pub(crate) fn new(connected: &Arc<Connected>, tool: usize, shared: &Shared) -> Option<Self> {
         let edge = connected.registration.id();
         let it = connected.registration.tools.get(tool)?;
-        let words = if it.description.is_empty() { "says nothing about it" } else { &it.description };
+        let words =
+            if it.description.is_empty() { "says nothing about it" } else { &it.description };
         let labels = [("edge", edge.as_str()), ("tool", it.name.as_str())];
         let descriptor = Descriptor {
             name: format!("edge:{edge}.{}", it.name).parse().ok()?,

@@ -91,14 +91,8 @@ impl Access {
         let owner = self.members.owner();
         let token = token.verify(&owner).map_err(|it| refused("forged_token", &it))?;
         let pass = Pass { token, text: text.to_owned() };
-        self.not_revoked(&pass)?;
-        match pass.token.ends() {
-            Some(at) if at <= self.clock.now() => {
-                let text = format!("the token ended at {at}");
-                Err(Failure::new(ErrorKind::Unauthenticated, "token_ended", text))
-            }
-            _ => Ok(Arc::new(pass)),
-        }
+        self.still_good(&pass)?;
+        Ok(Arc::new(pass))
     }
 
     fn not_revoked(&self, pass: &Pass) -> Result<(), Failure> {
@@ -109,6 +103,36 @@ impl Access {
                 Err(Failure::new(ErrorKind::Unauthenticated, "token_revoked", text))
             }
         }
+    }
+
+    /// Checks that a token was not taken back and has not ended since it was let in.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unauthenticated`] otherwise.
+    pub(crate) fn still_good(&self, pass: &Pass) -> Result<(), Failure> {
+        self.not_revoked(pass)?;
+        match pass.token.ends() {
+            Some(at) if at <= self.clock.now() => {
+                let text = format!("the token ended at {at}");
+                Err(Failure::new(ErrorKind::Unauthenticated, "token_ended", text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that a token names a right expressly, here, and counts one call.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`] when it does not, [`ErrorKind::Exhausted`] when every call was made.
+    pub(crate) async fn admit(&self, pass: &Pass, right: &str, me: NodeId) -> Result<(), Failure> {
+        self.still_good(pass)?;
+        if !(pass.token.grants(right) && pass.runs_on(&me)) {
+            let text = format!("the token does not name `{right}` as what it is for");
+            return Err(Failure::new(ErrorKind::Denied, "token_capability", text));
+        }
+        self.count(pass).await
     }
 
     /// Checks a task that shall run on a node; counts nothing.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::admission::{AdmissionConfig, AdmissionSection};
 use crate::artifacts::{ArtifactsConfig, ArtifactsSection};
+use crate::doors::{ServerConfig, ServerSection};
 
 /// The whole of `config.toml`, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -31,6 +32,8 @@ pub struct ConfigFile {
     pub quorum: QuorumSection,
     /// Ways to become a member besides a spoken code.
     pub admission: AdmissionSection,
+    /// Doors for other machines' programs.
+    pub server: ServerSection,
 }
 
 /// `[node]`, as written.
@@ -92,6 +95,8 @@ pub struct Config {
     pub quorum: QuorumConfig,
     /// Ways to become a member besides a spoken code.
     pub admission: AdmissionConfig,
+    /// Doors for other machines' programs.
+    pub server: ServerConfig,
 }
 
 /// `[node]`, as checked.
@@ -194,6 +199,7 @@ impl Config {
             quorum: QuorumConfig::try_from(file.quorum)
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,
             admission: AdmissionConfig::try_from(file.admission)?,
+            server: ServerConfig::try_from(file.server)?,
         })
     }
 }

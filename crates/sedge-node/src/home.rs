@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use sedge_base::{ErrorKind, NodeId, Secret, Timestamp};
+use sedge_net::tls::{Authority, AuthorityError};
 use sedge_trust::random_bytes;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ const MAX_SMALL_FILE: u64 = 64 * 1024;
 /// | --- | --- |
 /// | `config.toml` | what the owner wrote; made empty at first start, never changed by the node |
 /// | `identity.key`, `owner.key` | secret keys, mode 600 |
+/// | `tls.key`, `tls.pem` | the authority for foreign clients, mode 600; made when first needed |
 /// | `api.key` | the bearer key of the local API, mode 600 |
 /// | `sedge.db`, `blobs/`, `artifacts/` | durable state |
 /// | `cache/` | compiled components; may be deleted |
@@ -37,6 +39,9 @@ pub struct Running {
     pub pid: u32,
     /// Where its API listens, on loopback.
     pub api: SocketAddr,
+    /// Whether the API speaks TLS, by the authority in the home.
+    #[serde(default)]
+    pub tls: bool,
     /// The node's id.
     pub id: NodeId,
     /// The node's name.
@@ -81,6 +86,9 @@ pub enum HomeError {
         /// What it should hold.
         what: &'static str,
     },
+    /// The authority's key is damaged, or no certificate can be made of it.
+    #[error("`tls.key` in the home cannot be used")]
+    Authority(#[from] AuthorityError),
     /// The operating system gave no random numbers.
     #[error("no random numbers for a new key")]
     Random(#[source] sedge_trust::RandomError),
@@ -97,6 +105,7 @@ impl HomeError {
                 ErrorKind::Denied
             }
             Self::Io { .. } | Self::Random(_) => ErrorKind::Internal,
+            Self::Authority(it) => it.kind(),
             Self::Locked { .. } => ErrorKind::Conflict,
             Self::Open { .. } => ErrorKind::Denied,
             Self::Damaged { .. } => ErrorKind::Corrupt,
@@ -116,6 +125,9 @@ impl HomeError {
             Self::Open { path, .. } => Some(format!("`chmod go-rwx {}`", path.display())),
             Self::Damaged { path, .. } => {
                 Some(format!("restore {} from a backup, or move it away", path.display()))
+            }
+            Self::Authority(_) => {
+                Some("restore `tls.key` from a backup, or move it away: clients then need the new `tls.pem`".to_owned())
             }
             Self::Io { .. } | Self::Random(_) => None,
         }
@@ -221,6 +233,35 @@ impl Home {
             return Err(HomeError::Damaged { path, what: "at most 64 KiB" });
         }
         read_small(&path).map(Secret::new)
+    }
+
+    /// Returns where the certificate lies that foreign clients are told to trust.
+    pub fn authority_path(home: &Path) -> PathBuf {
+        home.join("tls.pem")
+    }
+
+    /// Returns the node's authority for foreign clients; makes one when first asked for, and writes
+    /// its certificate.
+    ///
+    /// # Errors
+    ///
+    /// See [`HomeError`].
+    pub fn authority(&self, node: NodeId) -> Result<Authority, HomeError> {
+        let path = self.path.join("tls.key");
+        let authority = if path.exists() {
+            let mode = fs::metadata(&path).map_err(io_error("read", &path))?.mode() & 0o777;
+            if mode & 0o077 != 0 {
+                return Err(HomeError::Open { path, mode });
+            }
+            Authority::from_key(&read_small(&path)?, node)?
+        } else {
+            let new = Authority::generate(node)?;
+            write_private(&path, new.key().reveal().as_bytes())?;
+            new
+        };
+        let certificate = authority.certificate()?;
+        write_private(&Self::authority_path(&self.path), certificate.as_bytes())?;
+        Ok(authority)
     }
 
     /// Tells others how to reach the node that runs here.

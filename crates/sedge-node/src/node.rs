@@ -11,6 +11,7 @@ use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
 use sedge_quorum::Quorum;
+use sedge_net::tls::Authority;
 use sedge_store::Store;
 use sedge_trust::{Identity, Owner};
 use tokio::sync::Notify;
@@ -22,6 +23,8 @@ use crate::admission::Reception;
 use crate::artifacts::Depot;
 use crate::balance::functions;
 use crate::config::{Config, NodeConfig};
+use crate::doors::ServerConfig;
+use crate::edge::Desk;
 use crate::execute::Executor;
 use crate::health::Health;
 use crate::home::{Home, Running};
@@ -60,6 +63,7 @@ pub struct Node {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) mesh: Arc<Mesh>,
     pub(crate) quorum: Quorum,
+    pub(crate) desk: Desk,
     pub(crate) pairing: Pairing,
     pub(crate) relays: Relays,
     pub(crate) reception: Reception,
@@ -137,6 +141,25 @@ impl Node {
         &self.members
     }
 
+    /// Returns the node's keys, for listeners that show them.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns where doors listen, and for whom.
+    pub const fn server_config(&self) -> &ServerConfig {
+        &self.config.server
+    }
+
+    /// Returns the authority that foreign clients are told to trust; made when first asked for.
+    ///
+    /// # Errors
+    ///
+    /// See [`HomeError`](crate::HomeError).
+    pub fn authority(&self) -> Result<Authority, crate::HomeError> {
+        self.home.authority(self.id())
+    }
+
     /// Tells other programs on this machine how to reach the node.
     ///
     /// # Errors
@@ -146,6 +169,7 @@ impl Node {
         self.home.announce(&Running {
             pid: std::process::id(),
             api,
+            tls: self.config.server.tls,
             id: self.id(),
             name: self.name.clone(),
             started: self.started,

@@ -22,6 +22,7 @@ use crate::admission::{Reception, TokenFileError};
 use crate::artifacts::Depot;
 use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
+use crate::edge::Desk;
 use crate::execute::Executor;
 use crate::home::{Home, HomeError};
 use crate::load::{Gauges, Meter};
@@ -182,8 +183,6 @@ impl Node {
             identity,
             owner: Mutex::new(found.owner),
             started: clock.now(),
-            clock,
-            scope,
             depot: Depot::new(store.clone()),
             store,
             ledger,
@@ -193,6 +192,7 @@ impl Node {
             executor,
             functions,
             engine,
+            desk: Desk::new(clock.clone(), &scope),
             gateway: Arc::new(gateway),
             mesh,
             quorum,
@@ -206,6 +206,8 @@ impl Node {
             changed: Notify::new(),
             api_key,
             config,
+            clock,
+            scope,
         });
         node.come_up().await?;
         Ok(node)

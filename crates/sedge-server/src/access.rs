@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use sedge_base::ErrorKind;
@@ -37,12 +37,11 @@ pub(crate) async fn check(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Err(refusal) = local(request.headers(), request.uri()) {
+    if let Err(refusal) = shared.entrance.check(request.headers(), request.uri()) {
         return (door.refuse)(refusal);
     }
     if door.access == Access::Bearer {
-        let open = |token: &str| shared.node.open_token(token);
-        match caller(request.headers(), shared.node.api_key().reveal(), open) {
+        match caller(request.headers(), &shared) {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(refusal) => return (door.refuse)(refusal),
         };
@@ -55,67 +54,40 @@ pub(crate) async fn key_only(door: &Door, request: Request, next: Next) -> Respo
     match request.extensions().get() {
         Some(Caller::Key) => next.run(request).await,
         Some(Caller::Token(_)) | None if door.access == Access::Bearer => {
-            let text = "a token may run tasks and list what there is; this needs the node's key";
-            let failure = Failure::new(ErrorKind::Denied, "needs_key", text);
-            (door.refuse)(failure.into())
+            (door.refuse)(Refusal::needs_key())
         }
         Some(Caller::Token(_)) | None => next.run(request).await,
     }
 }
 
-/// Refuses what a browser was tricked into sending: a foreign name that resolves to loopback
-/// (DNS rebinding), or a page of another site.
-fn local(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
-    let host = match headers.get(HOST) {
-        Some(host) => host.to_str().ok(),
-        None => uri.authority().map(|it| it.as_str()),
-    };
-    if !host.is_some_and(is_loopback) {
-        return Err(Refusal::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            ErrorKind::Denied,
-            "foreign_host",
-            "this API answers to 127.0.0.1, [::1] and localhost only",
-        ));
-    }
-    for origin in headers.get_all(ORIGIN) {
-        let site = origin.to_str().ok().and_then(|it| it.split_once("://"));
-        if !site.is_some_and(|(_, host)| is_loopback(host)) {
-            return Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                ErrorKind::Denied,
-                "foreign_origin",
-                "pages of other sites may not use this API",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether a host with or without a port is this machine itself.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit()) => {
-            name
-        }
-        _ => host,
-    };
-    name == "127.0.0.1" || name == "[::1]" || name.eq_ignore_ascii_case("localhost")
-}
-
 /// Finds out who asks, by the key or the token that the request carries.
-fn caller(
-    headers: &HeaderMap,
-    key: &str,
-    open: impl FnOnce(&str) -> Result<Arc<Pass>, Failure>,
-) -> Result<Caller, Refusal> {
-    let header = headers.get(AUTHORIZATION).map(|it| it.as_bytes());
-    let given = header.and_then(|it| match it.split_at_checked(7) {
+pub(crate) fn caller(headers: &HeaderMap, shared: &Shared) -> Result<Caller, Refusal> {
+    let open = |token: &str| shared.node.open_token(token);
+    known(bearer(headers), shared.node.api_key().reveal(), open)
+}
+
+/// Finds out who asks, by the key or the token that stands in a message of its own wire.
+pub(crate) fn bearer_of(given: &str, shared: &Shared) -> Result<Caller, Refusal> {
+    let open = |token: &str| shared.node.open_token(token);
+    known(Some(given.as_bytes()), shared.node.api_key().reveal(), open)
+}
+
+/// Returns what the request carries as its bearer.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let header = headers.get(AUTHORIZATION)?.as_bytes();
+    match header.split_at_checked(7) {
         Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
             Some(given.trim_ascii())
         }
         _ => None,
-    });
+    }
+}
+
+fn known(
+    given: Option<&[u8]>,
+    key: &str,
+    open: impl FnOnce(&str) -> Result<Arc<Pass>, Failure>,
+) -> Result<Caller, Refusal> {
     let refused = |code, message| {
         Err(Refusal::new(StatusCode::UNAUTHORIZED, ErrorKind::Unauthenticated, code, message))
     };
@@ -138,31 +110,12 @@ fn caller(
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_this_machine_is_local() {
-        for good in ["127.0.0.1", "127.0.0.1:7411", "localhost:1", "LocalHost", "[::1]:80", "[::1]"]
-        {
-            assert!(is_loopback(good), "{good}");
-        }
-        for bad in [
-            "",
-            ":80",
-            "example.org",
-            "127.0.0.1.example.org",
-            "127.0.0.1:80:80",
-            "::1",
-            "10.0.0.1",
-        ] {
-            assert!(!is_loopback(bad), "{bad}");
-        }
-    }
-
     #[track_caller]
     fn check_key(header: &str, expected: Result<(), &str>) {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, header.parse().unwrap());
         let open = |_: &str| Err(Failure::new(ErrorKind::Unauthenticated, "bad_token", "no"));
-        let got = caller(&headers, "secret", open);
+        let got = known(bearer(&headers), "secret", open);
         let got = got.map(|it| assert!(matches!(it, Caller::Key)));
         assert_eq!(got.as_ref().map_err(|it| &*it.failure.code).copied(), expected);
     }

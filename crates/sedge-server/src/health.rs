@@ -16,6 +16,7 @@ pub(crate) const DOOR: Door = Door {
     token_routes: Router::new,
     refuse: rest::refuse,
     access: Access::Open,
+    tls_only: false,
 };
 
 async fn health(State(shared): State<Shared>) -> Json<Value> {

@@ -1,10 +1,12 @@
-//! The doors of a node on its own machine: the OpenAI shapes and the REST interface, over HTTP.
+//! The doors of a node: the OpenAI shapes, the REST interface and functions over HTTP, edges over gRPC.
 //!
 //! A door turns a request into a task or a question to the [`Node`](sedge_node::Node), and the
-//! answer into its own wire shape; it decides nothing. [`Server`] binds to loopback and serves them
-//! all. The one list of doors is in `routes.rs`.
+//! answer into its own wire shape; it decides nothing. [`Server`] serves them all on loopback, and
+//! over TLS to other machines if the owner's configuration says where. The one list of doors is in
+//! `routes.rs`.
 //!
-//! Invariants: nothing here listens beyond loopback; every door but `/health` asks for the node's
+//! Invariants: beyond loopback nothing but TLS is heard, and nothing unless the owner wrote where;
+//! every door but `/health` asks for the node's
 //! key and compares it in constant time; a page that a browser fetched from elsewhere is refused by
 //! its `Host` and `Origin`; every body has a limit; a client that goes away cancels its task.
 //!
@@ -20,11 +22,14 @@
 
 mod access;
 mod asker;
+mod entrance;
+mod grpc;
 mod health;
 mod openai;
 mod refusal;
 mod rest;
 mod routes;
+mod secure;
 mod server;
 mod wasi_http;
 

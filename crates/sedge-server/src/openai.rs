@@ -28,6 +28,7 @@ pub(crate) const DOOR: Door = Door {
     token_routes,
     refuse: error::refuse,
     access: Access::Bearer,
+    tls_only: false,
 };
 
 fn token_routes() -> Router<Shared> {

@@ -34,6 +34,12 @@ impl Refusal {
         Self { param: Some(param), ..Self::from(failure) }
     }
 
+    /// Makes the no to a token where the node's key is needed.
+    pub(crate) fn needs_key() -> Self {
+        let text = "a token may run tasks and list what there is; this needs the node's key";
+        Failure::new(ErrorKind::Denied, "needs_key", text).into()
+    }
+
     /// Makes the no that says little more than a status.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let (kind, code, message) = match status {

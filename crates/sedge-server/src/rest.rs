@@ -47,8 +47,14 @@ const INPUT_LIMIT: usize = 16 << 20;
 const COMPONENT_LIMIT: usize = 64 << 20;
 
 /// `/api/v1`: what the program speaks.
-pub(crate) const DOOR: Door =
-    Door { prefix: "/api/v1", routes, token_routes, refuse, access: Access::Bearer };
+pub(crate) const DOOR: Door = Door {
+    prefix: "/api/v1",
+    routes,
+    token_routes,
+    refuse,
+    access: Access::Bearer,
+    tls_only: false,
+};
 
 fn routes() -> Router<Shared> {
     let put_function = put(functions::deploy)

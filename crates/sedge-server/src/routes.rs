@@ -7,7 +7,7 @@ use axum::response::Response;
 use crate::access::{self, Access};
 use crate::refusal::Refusal;
 use crate::server::Shared;
-use crate::{health, openai, rest, wasi_http};
+use crate::{grpc, health, openai, rest, wasi_http};
 
 /// One way in: where it is, what it serves and how it says no.
 pub(crate) struct Door {
@@ -22,10 +22,13 @@ pub(crate) struct Door {
     pub(crate) refuse: fn(Refusal) -> Response,
     /// Whether it asks who comes.
     pub(crate) access: Access,
+    /// Whether it is there only where nothing but TLS is heard.
+    pub(crate) tls_only: bool,
 }
 
 /// Every door.
-const DOORS: [&Door; 4] = [&health::DOOR, &openai::DOOR, &rest::DOOR, &wasi_http::DOOR];
+const DOORS: [&Door; 5] =
+    [&health::DOOR, &openai::DOOR, &rest::DOOR, &wasi_http::DOOR, &grpc::DOOR];
 
 /// Where nothing is: an unknown path, refused as the REST door refuses.
 const NOWHERE: Door = Door {
@@ -34,6 +37,7 @@ const NOWHERE: Door = Door {
     token_routes: Router::new,
     refuse: rest::refuse,
     access: Access::Bearer,
+    tls_only: false,
 };
 
 /// Returns the service behind the listener.
@@ -41,6 +45,7 @@ pub(crate) fn app(shared: &Shared) -> Router {
     let nowhere = guarded(&NOWHERE, shared);
     DOORS
         .into_iter()
+        .filter(|it| shared.entrance.tls || !it.tls_only)
         .fold(nowhere, |router, door| router.nest(door.prefix, guarded(door, shared)))
         .with_state(shared.clone())
 }

@@ -37,6 +37,7 @@ pub(crate) const DOOR: Door = Door {
     token_routes,
     refuse: rest::refuse,
     access: Access::Bearer,
+    tls_only: false,
 };
 
 fn token_routes() -> Router<Shared> {

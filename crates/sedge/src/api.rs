@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{HeaderMap, Response};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 use crate::failed::Failed;
@@ -27,6 +28,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 pub(crate) struct Api {
     agent: Agent,
     address: SocketAddr,
+    tls: bool,
     key: Secret<String>,
     home: PathBuf,
 }
@@ -60,14 +62,27 @@ impl Api {
             .proxy(None)
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIME))
+            .tls_config(pinned(home, &running)?)
             .user_agent(concat!("sedge/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { agent: config.into(), address: running.api, key, home: home.to_owned() })
+        let Running { api: address, tls, .. } = running;
+        Ok(Self { agent: config.into(), address, tls, key, home: home.to_owned() })
     }
 
     /// Returns where the node's doors are.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns whether they speak TLS.
+    pub(crate) const fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Returns the beginning of every address.
+    pub(crate) fn base(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Asks for a record.
@@ -244,7 +259,7 @@ impl Api {
         on: Option<&str>,
         mut event: impl FnMut(&Value),
     ) -> Result<(), Failed> {
-        let url = format!("http://{}/v1/chat/completions", self.address);
+        let url = format!("{}/v1/chat/completions", self.base());
         let mut request = self.keyed(self.agent.post(url));
         if let Some(on) = on {
             request = request.header("x-sedge-on", on);
@@ -272,7 +287,7 @@ impl Api {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}/api/v1/{path}", self.address)
+        format!("{}/api/v1/{path}", self.base())
     }
 
     fn keyed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
@@ -294,6 +309,20 @@ impl Api {
 fn json(value: &impl Serialize) -> Result<Vec<u8>, Failed> {
     serde_json::to_vec(value)
         .map_err(|err| Failed::new(ErrorKind::Internal, format!("unwritable request: {err}")))
+}
+
+/// Trusts the authority in the node's home and no other, when the node speaks TLS.
+fn pinned(home: &Path, running: &Running) -> Result<TlsConfig, Failed> {
+    if !running.tls {
+        return Ok(TlsConfig::default());
+    }
+    let path = Home::authority_path(home);
+    let pem = std::fs::read(&path).map_err(|err| Failed::io(&path.display().to_string(), &err))?;
+    let authority = Certificate::from_pem(&pem).map_err(|_| {
+        Failed::new(ErrorKind::Corrupt, format!("{} holds no certificate", path.display()))
+            .hint("`sedge down` and `sedge up` write it anew")
+    })?;
+    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[authority])).build())
 }
 
 /// Returns how to reach the node that runs in a home.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -24,6 +25,13 @@ pub(crate) struct Started {
     pub(crate) api: Api,
     /// What it said when it was ready.
     pub(crate) ready: Value,
+}
+
+impl Started {
+    /// Returns where other machines find the node's doors, if they do.
+    pub(crate) fn doors(&self) -> Option<SocketAddr> {
+        self.ready["doors"].as_str().and_then(|it| it.parse().ok())
+    }
 }
 
 /// Starts a node with `sedge up` and waits until it says that it is ready, `within` long at most.

@@ -192,8 +192,16 @@ async fn a_failed_tool_says_why_and_artifacts_have_a_limit() {
     };
     let end = run(|it| ToolResult { failed: true, details: "no film".to_owned(), ..it }).await;
     assert_eq!(end.failure.unwrap().message, "{}: no film");
-    let end = run(|it| ToolResult { artifacts: vec![Artifact { data: vec![1; 3], ..Artifact::default() }], ..it }).await;
+    let end = run(|it| ToolResult {
+        artifacts: vec![Artifact { data: vec![1; 3], ..Artifact::default() }],
+        ..it
+    })
+    .await;
     assert_eq!(end.detail["artifacts"][0]["data"], "AQEB");
-    let end = run(|it| ToolResult { artifacts: vec![Artifact { data: vec![1; CARRIED + 1], ..Artifact::default() }], ..it }).await;
+    let end = run(|it| ToolResult {
+        artifacts: vec![Artifact { data: vec![1; CARRIED + 1], ..Artifact::default() }],
+        ..it
+    })
+    .await;
     assert_eq!(end.failure.unwrap().code, "artifacts_too_large");
 }

@@ -74,7 +74,7 @@ pub(super) async fn undeploy(
     Err(Failure::new(ErrorKind::NotFound, "unknown_function", message).into())
 }
 
-/// `POST /functions/{name}/call`, raw bytes in and out; what is known about the task is in headers,
+/// `POST /functions/{name}/call`, for functions and for the tools of edges: raw bytes in and out; what is known about the task is in headers,
 /// of a failed one too.
 pub(super) async fn call(
     State(shared): State<Shared>,
@@ -85,9 +85,10 @@ pub(super) async fn call(
 ) -> Result<Response, Error> {
     let Limits { fuel, memory, time_ms } = limits;
     let memory = memory.map(ByteSize::from_bytes);
+    let kind = if function.starts_with("edge:") { Kind::Tool } else { Kind::Function };
     let ask = Ask {
         capability: name(&function)?,
-        kind: Some(Kind::Function),
+        kind: Some(kind),
         input: body?,
         media: Media::Plain,
         budgets: Budgets { fuel, memory, time_ms, ..Budgets::default() },

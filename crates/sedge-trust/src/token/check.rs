@@ -116,6 +116,13 @@ impl VerifiedToken {
         })
     }
 
+    /// Returns whether the token is for this right: a limit on names holds it, and none keeps it
+    /// away. A token without a limit on names is for running tasks and grants no right.
+    pub fn grants(&self, right: &str) -> bool {
+        let mut limits = self.blocks.iter().flat_map(|it| &it.limits);
+        limits.any(|it| matches!(it, Limit::Capabilities(_))) && self.names(right)
+    }
+
     /// Returns whether no limit on nodes keeps a node away; for picking one.
     pub fn runs_on(&self, node: &NodeId) -> bool {
         let mut limits = self.blocks.iter().flat_map(|it| &it.limits);

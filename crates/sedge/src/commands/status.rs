@@ -39,7 +39,7 @@ fn words(state: &State, api: &Api) -> String {
         ("home", state.home.clone()),
         ("version", state.version.clone()),
         ("started", state.started.to_string()),
-        ("OpenAI", format!("http://{}/v1", api.address())),
+        ("OpenAI", format!("{}/v1", api.base())),
         ("mesh", if mesh.is_empty() { "closed".to_owned() } else { mesh.join(", ") }),
         ("offers", state.offers.join(", ")),
         ("tasks", format!("{} running", state.running)),

@@ -52,6 +52,10 @@ struct Ready<'a> {
     ready: bool,
     pid: u32,
     api: SocketAddr,
+    /// Whether the API speaks TLS.
+    tls: bool,
+    /// Where other machines find the doors, TLS always.
+    doors: Option<SocketAddr>,
     api_key_file: PathBuf,
     status: &'a Status,
 }
@@ -115,7 +119,15 @@ impl Up {
                 .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?;
             let status = node.status().await;
             let pid = std::process::id();
-            let ready = Ready { ready: true, pid, api: server.address(), api_key_file, status: &status };
+            let ready = Ready {
+                ready: true,
+                pid,
+                api: server.address(),
+                tls: node.server_config().tls,
+                doors: server.away(),
+                api_key_file,
+                status: &status,
+            };
             ui.result(&ready, || banner(&ready));
             tokio::select! {
                 () = server.stop_asked() => {}
@@ -158,6 +170,8 @@ impl Up {
                 ready: true,
                 pid: started.child.id(),
                 api: started.api.address(),
+                tls: started.api.tls(),
+                doors: started.doors(),
                 api_key_file: Home::api_key_path_in(home),
                 status: &status,
             })
@@ -228,7 +242,8 @@ fn log_to_stderr(settings: &Settings) -> Result<(), Failed> {
 
 /// Returns what a person sees when the node is ready.
 fn banner(ready: &Ready<'_>) -> String {
-    let Ready { pid, api, api_key_file, status, .. } = ready;
+    let Ready { pid, api, tls, doors, api_key_file, status, .. } = ready;
+    let scheme = if *tls { "https" } else { "http" };
     let list = |items: &[String], none: &str| {
         if items.is_empty() { none.to_owned() } else { items.join(", ") }
     };
@@ -236,7 +251,7 @@ fn banner(ready: &Ready<'_>) -> String {
     let mut lines = vec![
         ("node", format!("{}", status.id)),
         ("home", format!("{}, process {pid}", status.home)),
-        ("OpenAI", format!("http://{api}/v1")),
+        ("OpenAI", format!("{scheme}://{api}/v1")),
         ("key", format!("{}", api_key_file.display())),
         ("mesh", list(&mesh, "closed until it is paired: `sedge invite` or `sedge join CODE`")),
         ("members", format!("{}", status.members)),
@@ -245,8 +260,9 @@ fn banner(ready: &Ready<'_>) -> String {
     if !status.admission.is_empty() {
         lines.push(("admits", format!("{}: `sedge admission list`", status.admission.join(", "))));
     }
+    let doors = doors.map(|it| ("doors", format!("https://{it}, for other machines")));
     let mut text = format!("{BOLD}{}{BOLD:#} is up\n", status.name);
-    for (label, value) in lines {
+    for (label, value) in lines.into_iter().chain(doors) {
         text.push_str(&format!("  {DIM}{label:8}{DIM:#} {value}\n"));
     }
     text

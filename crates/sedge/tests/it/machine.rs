@@ -242,6 +242,12 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
     command
 }
 
+/// Returns the Python that has what the tests ask of it.
+#[expect(clippy::disallowed_methods, reason = "a test takes its Python from the environment")]
+pub(crate) fn python() -> String {
+    std::env::var("SEDGE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
 /// Waits until something is true; a test fails when it does not come true.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {

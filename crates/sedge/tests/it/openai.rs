@@ -4,14 +4,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, python};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/openai_client.py");
 
 /// Runs the client against a machine; the first word says what it shall do.
 fn client(machine: &Machine, what: &str) -> Value {
-    #[expect(clippy::disallowed_methods, reason = "a test takes its Python from the environment")]
-    let python = std::env::var("SEDGE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python = python();
     let key = std::fs::read_to_string(machine.home().join("api.key")).unwrap();
     let base = format!("http://{}/v1", machine.ready["api"].as_str().unwrap());
     let output = Command::new(&python)
