@@ -44,6 +44,7 @@ commands! {
     rebalance::Rebalance,
     relay::Relay,
     capabilities::Capabilities,
+    discover::Discover,
     models::Models,
     chat::Chat,
     deploy::Deploy,

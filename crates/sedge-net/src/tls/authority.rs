@@ -54,7 +54,7 @@ impl Authority {
     /// [`AuthorityError::Certificate`] when the system gives no random numbers.
     pub fn generate(node: NodeId) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256);
-        Self::new(key.map_err(AuthorityError::Certificate)?, node)
+        Ok(Self::new(key.map_err(AuthorityError::Certificate)?, node))
     }
 
     /// Makes the authority again from what [`Authority::key`] gave.
@@ -64,15 +64,15 @@ impl Authority {
     /// [`AuthorityError::Key`] when the text holds no P-256 key.
     pub fn from_key(pem: &str, node: NodeId) -> Result<Self, AuthorityError> {
         let key = KeyPair::from_pem_and_sign_algo(pem, &PKCS_ECDSA_P256_SHA256);
-        Self::new(key.map_err(AuthorityError::Key)?, node)
+        Ok(Self::new(key.map_err(AuthorityError::Key)?, node))
     }
 
-    fn new(key: KeyPair, node: NodeId) -> Result<Self, AuthorityError> {
+    fn new(key: KeyPair, node: NodeId) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, format!("sedge {}", node.short()));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        Ok(Self { key, params })
+        Self { key, params }
     }
 
     /// Returns the key in PEM, to be kept.

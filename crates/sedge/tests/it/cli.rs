@@ -56,6 +56,7 @@ fn help() {
         "doctor",
         "admission",
         "audit",
+        "discover",
     ] {
         let file = format!("{}/tests/snapshots/help_{command}.txt", env!("CARGO_MANIFEST_DIR"));
         check_help(&[command, "--help"], expect_file![file]);

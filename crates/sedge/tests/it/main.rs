@@ -8,6 +8,7 @@ mod cli;
 mod crash;
 mod demo;
 mod doctor;
+mod discovery;
 mod edges;
 mod fleet;
 mod functions;
