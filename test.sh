@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 cache=${SEDGE_CACHE:-$PWD/.cache}
 requirements=scripts/test-requirements.txt
-probe='import cryptography, openai'
+probe='import cryptography, openai, grpc_tools, dnslib'
 summary=()
 started=$SECONDS
 
@@ -96,6 +96,17 @@ install() { # pip install and its options
       "behind a mirror, set PIP_INDEX_URL; without a network, set SEDGE_TEST_PYTHON to a Python that has them"
 }
 
+# A browser for the pages' tests. Debian has one; elsewhere a person brings a \`chromium\`.
+provide_browser() {
+  command -v chromium >/dev/null 2>&1 && return
+  local how='Debian: apt-get install chromium; elsewhere put a `chromium` into PATH'
+  { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; } || fail 'no `chromium` is on this machine' "$how"
+  printf '   installing chromium with apt-get\n'
+  { apt-get install -qq -y --no-install-recommends chromium ||
+    { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }; } >"$cache/chromium.log" 2>&1 ||
+    fail 'chromium could not be installed' "$how" "its log is $cache/chromium.log"
+}
+
 provide() {
   need cargo 'https://rustup.rs'
   command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 ||
@@ -104,6 +115,7 @@ provide() {
     need python3 'Debian and Ubuntu: apt-get install python3 python3-pip python3-venv'
   fi
   provide_python
+  provide_browser
   export SEDGE_TEST_MODELS=${SEDGE_TEST_MODELS:-$HOME/.cache/sedge/models}
   mkdir -p "$SEDGE_TEST_MODELS"
 }

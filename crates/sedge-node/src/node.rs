@@ -121,6 +121,16 @@ impl Node {
         self.access.open(text)
     }
 
+    /// Checks that a token names a right expressly and is for this node; counts one of its calls. A
+    /// token that limits no names runs tasks and grants no right.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`] when it does not, [`ErrorKind::Exhausted`] when every call was made.
+    pub async fn admit(&self, pass: &Pass, right: &str) -> Result<(), Failure> {
+        self.access.admit(pass, right, self.id()).await
+    }
+
     pub(crate) const fn access(&self) -> &Access {
         &self.access
     }

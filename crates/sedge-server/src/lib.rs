@@ -26,6 +26,7 @@ mod entrance;
 mod grpc;
 mod health;
 mod openai;
+mod page;
 mod refusal;
 mod rest;
 mod routes;

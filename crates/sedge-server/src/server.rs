@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use crate::entrance::Entrance;
+use crate::page::Room;
 use crate::routes;
 use crate::secure::{Accepting, MOST, PROTOCOLS};
 
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) stop: Cancel,
     /// The work of connections that outlives a request.
     pub(crate) scope: TaskScope,
+    /// The pages, on whichever listener they came.
+    pub(crate) room: Room,
     /// The listener that the request came in by.
     pub(crate) entrance: Arc<Entrance>,
 }
@@ -132,12 +135,13 @@ impl Server {
         if !address.ip().is_loopback() {
             return Err(BindError::NotLoopback { address });
         }
-        let stop = Cancel::new();
+        let (stop, room) = (Cancel::new(), Room::default());
         let config = node.server_config().clone();
         let shared = |entrance| Shared {
             node: Arc::clone(&node),
             stop: stop.clone(),
             scope: scope.clone(),
+            room: room.clone(),
             entrance: Arc::new(entrance),
         };
         let away = match config.listen {

@@ -11,7 +11,7 @@ import sys
 import threading
 
 from dnslib import PTR, QTYPE, RR, SRV, A, DNSRecord
-from dnslib.server import BaseResolver, DNSServer
+from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
 SKILLS = [{"id": "sum", "name": "Sum up", "description": "makes texts short", "tags": []}]
 CARDS = {
@@ -94,7 +94,8 @@ def local_network():
     return listener.getsockname()[1]
 
 
-server = DNSServer(Names(), address="127.0.0.1", port=0)
+silent = DNSLogger(logf=lambda _: None)
+server = DNSServer(Names(), address="127.0.0.1", port=0, logger=silent)
 server.start_thread()
 dns = server.server.socket.getsockname()[1]
 print(json.dumps({"dns": dns, "mdns": local_network(), **ports}), flush=True)

@@ -16,6 +16,7 @@ mod identity;
 mod machine;
 mod mesh;
 mod openai;
+mod pages;
 mod pairing;
 mod proof;
 mod quorum;
