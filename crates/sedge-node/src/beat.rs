@@ -37,7 +37,7 @@ impl Node {
         let exchanged = self.exchange(peer).await;
         self.members.checked(&peer, exchanged.is_ok());
         match exchanged {
-            Ok(()) => {}
+            Ok(()) => self.pull_graph(peer),
             Err(reason) => {
                 if self.members.missed(peer, reason.clone()) {
                     let name = self.members.name_of(&peer);

@@ -25,6 +25,7 @@ mod doctor;
 mod doors;
 mod edge;
 mod execute;
+mod graph;
 mod health;
 mod home;
 mod load;
@@ -61,6 +62,7 @@ pub use config::{Config, ConfigError, ConfigFile, NodeConfig, NodeSection};
 pub use doctor::{Finding, examine_home};
 pub use doors::{ServerConfig, ServerSection};
 pub use edge::EdgeLink;
+pub use graph::{GraphPut, GraphWatch, LinkSeen};
 pub use health::{Advice, Health, NodeHealth, SwarmHealth};
 pub use home::{Home, HomeError, Running};
 pub use load::Gauges;
@@ -73,6 +75,7 @@ pub use sedge_net::PathClass;
 pub use sedge_net::artifact::Progress;
 pub use sedge_quorum::{Agreed, Claim, Handover, Key, Record, Text};
 pub use sedge_store::Keep;
+pub use sedge_sync::{Form, Seen, SpaceView, Value as GraphValue};
 pub use start::{StartError, StartOptions};
 pub use view::{
     Answer, Ask, Chains, Compared, Deploy, DeployOptions, Deployed, Drained, Invitation,

@@ -15,7 +15,10 @@ use sedge_base::{Clock, ContentId, ErrorKind, NodeId, SwarmId, Timestamp};
 use sedge_capability::Failure;
 use sedge_net::{Admission, PeerAddr, Protocol};
 use sedge_trust::swarm::{MembershipError, Role};
-use sedge_trust::{Membership, Revocation, Revoked, TokenId, verify_membership, verify_revocation};
+use sedge_trust::{
+    Membership, Revocation, Revoked, SessionPublicKey, TokenId, verify_membership,
+    verify_revocation,
+};
 
 use crate::about::About;
 use crate::health::Checks;
@@ -507,6 +510,26 @@ fn add_addresses(known: &mut Vec<SocketAddr>, new: &[SocketAddr]) -> bool {
     }
     known.truncate(MAX_ADDRESSES);
     changed
+}
+
+impl sedge_sync::Roll for Members {
+    fn swarm(&self) -> SwarmId {
+        Self::swarm(self)
+    }
+
+    fn wrote_until(&self, node: &NodeId) -> Option<Timestamp> {
+        let state = self.read();
+        let forever = Timestamp::from_millis(u64::MAX);
+        match (state.list.get(node), state.revoked_nodes.get(node)) {
+            (Some(known), _) => Some(known.membership.member.expires_at.unwrap_or(forever)),
+            (None, Some((_, revocation))) => Some(revocation.facts.at),
+            (None, None) => None,
+        }
+    }
+
+    fn session_key(&self, node: &NodeId) -> Option<SessionPublicKey> {
+        Some(self.read().list.get(node)?.membership.member.session_key)
+    }
 }
 
 impl Admission for Members {

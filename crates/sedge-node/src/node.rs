@@ -10,8 +10,8 @@ use sedge_capability::{Failure, Name};
 use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
-use sedge_quorum::Quorum;
 use sedge_net::tls::Authority;
+use sedge_quorum::Quorum;
 use sedge_store::Store;
 use sedge_trust::{Identity, Owner};
 use tokio::sync::Notify;
@@ -26,6 +26,7 @@ use crate::config::{Config, NodeConfig};
 use crate::doors::ServerConfig;
 use crate::edge::Desk;
 use crate::execute::Executor;
+use crate::graph::Graph;
 use crate::health::Health;
 use crate::home::{Home, Running};
 use crate::load::{Gauges, Meter};
@@ -68,6 +69,7 @@ pub struct Node {
     pub(crate) relays: Relays,
     pub(crate) reception: Reception,
     pub(crate) depot: Depot,
+    pub(crate) graph: Graph,
     pub(crate) meter: Meter,
     pub(crate) gauges: Mutex<Gauges>,
     /// Tasks that were asked here and run now, wherever.

@@ -91,6 +91,10 @@ async fn answer(
             Err(failure) => wire::send_refusal(writer, &failure).await,
         },
         Request::Artifact(ask) => Ok(node.depot.server.answer(ask, writer).await?),
+        Request::Graph(ask) => {
+            node.graph.answer(peer, ask, (reader, writer)).await;
+            Ok(())
+        }
         Request::Drain { draining } => match node.drain_here(draining).await {
             Ok(changed) => wire::send_reply(writer, &changed).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,

@@ -24,6 +24,7 @@ use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
 use crate::edge::Desk;
 use crate::execute::Executor;
+use crate::graph::Graph;
 use crate::home::{Home, HomeError};
 use crate::load::{Gauges, Meter};
 use crate::members::Members;
@@ -176,6 +177,7 @@ impl Node {
         let disk = SwarmDisk { store: store.clone(), swarm };
         let quorum = quorum::open(link, &config.quorum, &clock, &scope, disk).await?;
         let reception = Reception::load(&config.admission, store.clone(), &clock).await?;
+        let graph = Graph::open(&store, &identity, &clock, &members).await?;
         let access = Access::new(Arc::clone(&members), store.clone(), clock.clone());
         let node = Arc::new(Self {
             home,
@@ -184,6 +186,7 @@ impl Node {
             owner: Mutex::new(found.owner),
             started: clock.now(),
             depot: Depot::new(store.clone()),
+            graph,
             store,
             ledger,
             members,
@@ -223,6 +226,7 @@ impl Node {
             drop(self.mesh.open(self).await?);
         }
         self.receive().await?;
+        self.spread_graph();
         let beating = Arc::clone(self);
         self.scope.spawn("beat", async move |cancel| {
             tokio::select! {

@@ -12,6 +12,7 @@
 //! | `chain` | none | the other side's newest checkpoint, how it goes on from what the asker keeps, and what the other side keeps of third nodes |
 //! | about an artifact | none | see [`sedge_net::artifact`] |
 //! | of the quorum | none | see [`sedge_quorum::Message`] |
+//! | about the graph | none or entries | see [`sedge_sync::Ask`] |
 //!
 //! Every request comes over a connection whose peer has proven a member's key: who asks is never
 //! read from the message.
@@ -87,6 +88,9 @@ pub(crate) enum Request {
     /// A message of the quorum, in a frame of its own kind; read by [`sedge_quorum`].
     #[serde(skip)]
     Quorum(Bytes),
+    /// How does your graph differ from mine; in a frame of its own kind.
+    #[serde(skip)]
+    Graph(sedge_sync::Ask),
 }
 
 /// What a node shows of its chain of receipts.
@@ -235,6 +239,7 @@ pub(crate) async fn read_request(reader: &mut Reader) -> Result<Request, WireErr
         REQUEST => Ok(frame.parse()?),
         ASK => Ok(Request::Artifact(frame.parse()?)),
         QUORUM => Ok(Request::Quorum(frame.payload)),
+        sedge_sync::ASK => Ok(Request::Graph(frame.parse()?)),
         kind => Err(WireError::Unexpected { kind }),
     }
 }

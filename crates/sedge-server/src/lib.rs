@@ -37,6 +37,6 @@ mod wasi_http;
 pub use rest::{
     AskLine, BanAsk, ClaimAsk, ErrorBody, ErrorRecord, FetchLine, FoundAsk, InviteAsk, JoinAsk,
     KnockAsk, OPTIONS_HEADER, PairTokenAsk, RebalanceAsk, RecordAsk, ReleaseAsk, RolesAsk,
-    USAGE_HEADER,
+    ShareAsk, SpaceAsk, USAGE_HEADER, WatchLine,
 };
 pub use server::{BindError, Server};

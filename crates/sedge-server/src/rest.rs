@@ -9,6 +9,7 @@ mod audit;
 mod decisions;
 mod error;
 mod functions;
+mod graph;
 mod mesh;
 mod node;
 mod pairing;
@@ -31,6 +32,7 @@ pub use artifacts::FetchLine;
 pub(crate) use error::{Error, refuse};
 pub use error::{ErrorBody, ErrorRecord};
 pub use functions::{OPTIONS_HEADER, USAGE_HEADER};
+pub use graph::{ShareAsk, SpaceAsk, WatchLine};
 pub use mesh::RebalanceAsk;
 pub use pairing::{InviteAsk, JoinAsk};
 pub(crate) use query::name as capability_name;
@@ -46,6 +48,9 @@ const INPUT_LIMIT: usize = 16 << 20;
 /// The largest component, in bytes.
 const COMPONENT_LIMIT: usize = 64 << 20;
 
+/// The largest value of the graph, in bytes: a tensor's numbers as text.
+const VALUE_LIMIT: usize = 32 << 20;
+
 /// `/api/v1`: what the program speaks.
 pub(crate) const DOOR: Door = Door {
     prefix: "/api/v1",
@@ -60,7 +65,13 @@ fn routes() -> Router<Shared> {
     let put_function = put(functions::deploy)
         .layer(DefaultBodyLimit::max(COMPONENT_LIMIT))
         .delete(functions::undeploy);
+    let graph = get(graph::get).post(graph::put).layer(DefaultBodyLimit::max(VALUE_LIMIT));
     Router::new()
+        .route("/graph", graph)
+        .route("/graph/links", get(graph::links))
+        .route("/graph/readers", post(graph::share))
+        .route("/graph/spaces", get(graph::spaces).post(graph::found))
+        .route("/graph/watch", get(graph::watch))
         .route("/artifacts", get(artifacts::list).post(artifacts::put))
         .route("/artifacts/{id}", delete(artifacts::remove))
         .route("/artifacts/{id}/content", get(artifacts::content))

@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0005_admission.sql"),
     include_str!("migrations/0006_audit.sql"),
     include_str!("migrations/0007_quorum.sql"),
+    include_str!("migrations/0008_graph.sql"),
 ];
 
 /// The schema that this program writes.

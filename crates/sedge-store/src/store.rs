@@ -18,6 +18,7 @@ use crate::deployments::Deployments;
 use crate::disk::Disk;
 use crate::events::{self, Metrics};
 use crate::fault::Fault;
+use crate::graph::GraphArea;
 use crate::inputs::Inputs;
 use crate::members::Members;
 use crate::open::{self, OpenError};
@@ -129,6 +130,11 @@ impl Store {
     /// Returns the newest checkpoint of each node's chain.
     pub const fn checkpoints(&self) -> Checkpoints<'_> {
         Checkpoints(self)
+    }
+
+    /// Returns the graph that members share.
+    pub const fn graph(&self) -> GraphArea<'_> {
+        GraphArea(self)
     }
 
     /// Returns inputs of tasks that can be run again.

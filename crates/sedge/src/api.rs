@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -232,6 +233,28 @@ impl Api {
         Err(Failed::new(ErrorKind::Unavailable, "the answer broke off"))
     }
 
+    /// Reads lines of JSON as they come; calls `on` for each until it says that it has enough.
+    pub(crate) fn lines(
+        &self,
+        path: &str,
+        mut on: impl FnMut(&str) -> Result<ControlFlow<()>, Failed>,
+    ) -> Result<(), Failed> {
+        let response = self.send(self.keyed(self.agent.get(self.url(path))).call())?;
+        if !response.status().is_success() {
+            whole(response)?;
+            return Err(Failed::new(ErrorKind::Internal, "the node refused without a word"));
+        }
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.map_err(|err| {
+                Failed::new(ErrorKind::Unavailable, format!("the answer broke off: {err}"))
+            })?;
+            if on(&line)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes something.
     pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
         let request = self.keyed(self.agent.delete(self.url(path)));
@@ -373,7 +396,8 @@ fn kind_of_status(status: u16) -> ErrorKind {
     kind.unwrap_or(if status < 500 { ErrorKind::Invalid } else { ErrorKind::Internal })
 }
 
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failed> {
+/// Reads what the node answered.
+pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failed> {
     serde_json::from_slice(body).map_err(|err| {
         Failed::new(ErrorKind::Internal, format!("the node's answer is not understood: {err}"))
             .hint("the node and this program may be of different versions")

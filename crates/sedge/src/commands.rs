@@ -50,6 +50,7 @@ commands! {
     deploy::Deploy,
     call::Call,
     artifact::Artifact,
+    graph::Graph,
     why::Why,
     receipt::Receipt,
     audit::Audit,

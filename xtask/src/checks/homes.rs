@@ -18,6 +18,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls", &["sedge-net"]),
     ("rcgen", &["sedge-net"]),
     ("hickory-", &["sedge-agents"]),
+    ("lz4_flex", &["sedge-sync", "sedge-swarm"]),
+    ("flate2", &["sedge-sync"]),
     ("ureq", &["sedge-agents", "sedge-gateway", "sedge"]),
     ("zip", &["sedge-gateway"]),
     ("clap", &["sedge"]),

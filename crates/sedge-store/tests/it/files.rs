@@ -42,7 +42,7 @@ async fn a_new_store_has_the_newest_schema_and_mode_600() {
     drop(store);
     let database = rusqlite::Connection::open(&path).unwrap();
     let version: u32 = database.query_row("PRAGMA user_version", [], |it| it.get(0)).unwrap();
-    assert_eq!(version, 7);
+    assert_eq!(version, 8);
     drop(database);
     let store = Store::open(&path).await.unwrap();
     assert_eq!(store.settings().get("a").await.unwrap().as_deref(), Some("b"));
@@ -74,7 +74,7 @@ async fn a_newer_schema_is_refused_by_number() {
         database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     };
     let by_number = |err: &OpenError| {
-        matches!(err, OpenError::Newer { found: 99, known: 7, .. })
+        matches!(err, OpenError::Newer { found: 99, known: 8, .. })
             && err.kind() == ErrorKind::Unsupported
     };
     check_refused(newer, by_number).await;

@@ -45,6 +45,7 @@ fn help() {
         "receipt",
         "bench",
         "artifact",
+        "graph",
         "revoke",
         "token",
         "quorum",
