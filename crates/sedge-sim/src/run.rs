@@ -236,8 +236,9 @@ impl Run {
             Work::Revoke(who) => {
                 if let Some(owner) = life(0) {
                     let (net, out) = (self.net.clone(), self.machines[*who].id);
-                    let ids: BTreeMap<_, _> =
-                        self.machines.iter().map(|it| (it.name.clone(), it.id)).collect();
+                    // A hostile member lets in whom it likes.
+                    let honest = self.machines.iter().filter(|it| !self.is_hostile(it.index));
+                    let ids: BTreeMap<_, _> = honest.map(|it| (it.name.clone(), it.id)).collect();
                     let admits = move |name: &str| net.admits(*ids.get(name)?, out);
                     work::revoke(&self.books, owner, &self.machines[*who], admits);
                 }
