@@ -1,3 +1,5 @@
+//! The contract of transports, and what a cut link and a dead machine look like.
+
 use sedge_net::conformance::{Ends, check};
 
 use super::*;
