@@ -4,7 +4,7 @@
 // page of this machine.
 //
 //   import { join } from "./sedge.js";
-//   const page = await join({ url: "wss://box.lan:7379/ws/", token, node, name: "kitchen display" });
+//   const page = await join({ url: "wss://box.lan:7379/ws", token, node, name: "kitchen display" });
 //   page.onmessage = ({ from, topic, body }) => console.log(from, topic, body);
 //   await page.send("notes", { text: "milk" }); // resolves when the node has verified it
 

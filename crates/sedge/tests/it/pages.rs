@@ -122,7 +122,7 @@ fn row_022_a_page_joins_and_its_signed_message_is_verified() {
     let text = format!("[server]\nlisten = \"127.0.0.1:0\"\norigins = [{origin:?}]\n");
     machine.write_config(&text);
     machine.start();
-    let url = format!("wss://{}/ws/", machine.ready["doors"].as_str().unwrap());
+    let url = format!("wss://{}/ws", machine.ready["doors"].as_str().unwrap());
     check(&report(listener, &machine, &url));
 }
 
@@ -130,7 +130,7 @@ fn row_022_a_page_joins_and_its_signed_message_is_verified() {
 fn a_page_of_this_machine_joins_on_loopback() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let machine = Machine::up("one");
-    let url = format!("ws://{}/ws/", machine.ready["api"].as_str().unwrap());
+    let url = format!("ws://{}/ws", machine.ready["api"].as_str().unwrap());
     check(&report(listener, &machine, &url));
 }
 
@@ -140,7 +140,7 @@ fn a_page_of_another_site_is_refused_before_a_word() {
     let mut machine = Machine::new("one", vec!["--no-model"]);
     machine.write_config("[server]\nlisten = \"127.0.0.1:0\"\n");
     machine.start();
-    let url = format!("wss://{}/ws/", machine.ready["doors"].as_str().unwrap());
+    let url = format!("wss://{}/ws", machine.ready["doors"].as_str().unwrap());
     let report = report(listener, &machine, &url);
     assert_eq!(report, json!({ "failed": "the connection has ended" }));
 }
