@@ -143,15 +143,12 @@ impl Node {
         let swarm = found.members.swarm();
         let keep_inputs = config.node.keep_inputs;
         let ledger =
-            Ledger::open(store.clone(), identity.clone(), clock.clone(), swarm, keep_inputs)
-                .await
-                .map_err(StartError::Ledger)?;
-        let ledger = Arc::new(ledger);
+            Ledger::open(store.clone(), identity.clone(), clock.clone(), swarm, keep_inputs).await;
+        let ledger = Arc::new(ledger.map_err(StartError::Ledger)?);
 
         let cache = home.path().join("cache");
-        let functions = Runtime::new(config.functions.clone(), &cache, &scope)
-            .map_err(StartError::Functions)?;
-        let functions = Arc::new(functions);
+        let functions = Runtime::new(config.functions.clone(), &cache, &scope);
+        let functions = Arc::new(functions.map_err(StartError::Functions)?);
         let engine = engine.unwrap_or_else(|| Arc::clone(&functions) as Arc<dyn Engine>);
         let models = options.models.unwrap_or_else(|| home.path().join("models"));
         let gateway =
@@ -177,16 +174,15 @@ impl Node {
         let disk = SwarmDisk { store: store.clone(), swarm };
         let quorum = quorum::open(link, &config.quorum, &clock, &scope, disk).await?;
         let reception = Reception::load(&config.admission, store.clone(), &clock).await?;
-        let graph = Graph::open(&store, &identity, &clock, &members).await?;
         let access = Access::new(Arc::clone(&members), store.clone(), clock.clone());
         let node = Arc::new(Self {
+            graph: Graph::open(&store, &identity, &clock, &members).await?,
             home,
             name: found.name,
             identity,
             owner: Mutex::new(found.owner),
             started: clock.now(),
             depot: Depot::new(store.clone()),
-            graph,
             store,
             ledger,
             members,

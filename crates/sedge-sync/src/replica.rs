@@ -3,7 +3,7 @@
 mod spaces;
 mod tensors;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -55,7 +55,7 @@ pub struct Replica {
     /// Which tensors are on disk, in which form, of how many bytes.
     tensors: RwLock<HashMap<ContentId, (Form, u64)>>,
     changes: broadcast::Sender<Change>,
-    pub(crate) links: Mutex<HashMap<NodeId, LinkMeter>>,
+    pub(crate) links: Mutex<BTreeMap<NodeId, LinkMeter>>,
 }
 
 /// An entry that stands from now on.

@@ -3,7 +3,7 @@
 //! Anti-entropy is by pulling alone, so that each side checks what it takes and measures the link
 //! that it takes it over. What is new is pushed besides, so that nobody waits for the next pull.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -256,7 +256,7 @@ impl Replica {
             Ask::List { buckets, level } if buckets.len() <= BUCKETS => {
                 let listed: Vec<_> = {
                     let graph = self.read();
-                    let asked: HashSet<_> = buckets.into_iter().take(MOST_BUCKETS).collect();
+                    let asked: BTreeSet<_> = buckets.into_iter().take(MOST_BUCKETS).collect();
                     asked.into_iter().flat_map(|it| graph.list(it).collect::<Vec<_>>()).collect()
                 };
                 wire::packed(json(&listed)?, level)
