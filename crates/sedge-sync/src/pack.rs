@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn text_gets_smaller_and_comes_back() {
-        let text = b"{\"soul\":\"swarm\",\"key\":\"status\"}".repeat(100);
+        let text = (0..500).map(|it| format!("{{\"soul\":\"lamp-{}\",\"state\":{it}}}", it * it));
+        let text = text.collect::<String>().into_bytes();
         let sizes = LEVELS.map(|level| {
             let (used, packed) = pack(text.clone(), level);
             let size = packed.len();

