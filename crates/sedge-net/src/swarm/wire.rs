@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::dice::mix;
 
 /// The kind of every frame of a swarm's stream; the first one opens it.
-pub const SWARM: u8 = 24;
+pub const SWARM: u8 = 40;
 
 /// The largest message in bytes: a page of news, or the largest post with all that is around it.
 pub(crate) const LARGEST: usize = 12 << 10;

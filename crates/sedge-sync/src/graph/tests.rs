@@ -1,3 +1,5 @@
+//! The graph keeps its rules, in whatever order entries come.
+
 use proptest::prelude::*;
 use sedge_base::{SwarmId, Timestamp};
 use sedge_trust::Identity;
