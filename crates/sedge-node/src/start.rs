@@ -154,21 +154,19 @@ impl Node {
         let gateway =
             Gateway::new(config.gateway.clone(), models, &scope).map_err(StartError::Gateway)?;
         let registry = Arc::new(Registry::default());
-        if !options.no_model {
-            for handle in gateway.capabilities() {
-                registry.offer(handle, config.node.max_tasks.get())?;
-            }
+        let models = if options.no_model { Vec::new() } else { gateway.capabilities() };
+        for handle in models {
+            registry.offer(handle, config.node.max_tasks.get())?;
         }
         let executor =
             Executor::new(Arc::clone(&registry), Arc::clone(&ledger), clock.clone(), scope.clone());
-        let mesh = Mesh::new(MeshOptions {
+        let mesh = Arc::new(Mesh::new(MeshOptions {
             listen,
             exact: options.listen.is_some(),
             lan_discovery: config.node.lan_discovery,
             meeting: options.meeting,
             network,
-        });
-        let mesh = Arc::new(mesh);
+        }));
         let members = Arc::new(found.members);
         let link = QuorumLink::new(identity.node_id(), Arc::clone(&members), Arc::clone(&mesh));
         let disk = SwarmDisk { store: store.clone(), swarm };
