@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use iroh::dns::DnsResolver;
 use iroh::endpoint::{
     AfterHandshakeOutcome, BindOpts, ConnectError, ConnectWithOptsError, ConnectingError,
     Connection, ConnectionError, PortmapperConfig, QuicTransportConfig, TransportErrorCode, VarInt,
@@ -189,6 +190,8 @@ impl Quic {
             .ca_tls_config(relay_tls)
             .clear_address_lookup()
             .portmapper_config(PortmapperConfig::Disabled)
+            // Relays may be named by host: only the name servers of this machine are asked.
+            .dns_resolver(DnsResolver::builder().with_system_defaults().disable_fallback().build())
             .transport_config(transport_config(liveness)?)
             .hooks(gate);
         let (v4, v6) = (listen.iter().filter(|it| it.is_ipv4()).count(), listen.len());

@@ -120,7 +120,7 @@ pub struct TaskWork {
 pub enum Pass {
     /// Good for everything until the owner takes it back.
     Revocable,
-    /// Good for [`CALLS`] calls.
+    /// Good for `CALLS` calls.
     Counted,
 }
 

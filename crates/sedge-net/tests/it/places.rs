@@ -1,7 +1,5 @@
 //! From an address to a node, and what is said when that fails.
 
-use std::net::SocketAddr;
-
 use sedge_base::{ErrorKind, NodeId};
 use sedge_net::{Beacon, LocateError, PeerAddr, Protocol, Quic, Transport, locate};
 use tokio::io::AsyncWriteExt;
@@ -95,12 +93,13 @@ async fn a_port_in_use_is_named() {
     let first = quic(1, &Guests::everybody()).await;
     let mut second = options(2);
     second.listen = first.listening();
-    let failed = Quic::bind(second, Guests::everybody()).await.unwrap_err();
+    let failed = Quic::bind(second, Guests::everybody()).await.map(drop).unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Conflict, "{failed:?}");
     assert_eq!(failed.to_string(), format!("{} is in use", first.listening()[0]));
-    let mut none = options(2);
-    none.listen = Vec::<SocketAddr>::new();
-    assert_eq!(Quic::bind(none, Guests::everybody()).await.unwrap_err().kind(), ErrorKind::Invalid);
+    let mut twice = options(2);
+    twice.listen = vec![loopback(); 2];
+    let failed = Quic::bind(twice, Guests::everybody()).await.map(drop).unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,7 +22,7 @@ pub(crate) struct Discover {
     /// A name whose SRV records list agents, such as edge-ai.local; `_a2a._tcp` is put before it
     #[arg(long, value_name = "NAME")]
     dns: Vec<String>,
-    /// The address of an agent, such as http://box.lan:8000
+    /// The address of an agent, such as `http://box.lan:8000`
     #[arg(long = "static", value_name = "URL")]
     fixed: Vec<AgentUrl>,
     /// Ask the local network who announces `_a2a._tcp`
