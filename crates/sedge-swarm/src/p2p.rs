@@ -8,7 +8,7 @@ mod node;
 mod swarm;
 mod tasks;
 
-pub use identity::{IdentityManager, Offer, RegisteredMember};
+pub use identity::{IdentityManager, Offer, RegisteredMember, RegistrationError};
 pub use node::{CLAIM_WINDOW, HEARTBEAT, MEMBER_TIMEOUT, Message, SESSION_GRACE};
 pub use swarm::artifacts::FetchError;
 pub use swarm::publish::{MAX_PUBLISH_BYTES, PublishError};

@@ -196,7 +196,7 @@ impl Book {
         }
     }
 
-    /// Finds any node that is in the book, as [`Book::pick_waiting`] does.
+    /// Finds any node that is in the book, as `pick_waiting` does.
     pub fn pick(&self, text: &str) -> Option<NodeId> {
         let known = |(node, name): (&NodeId, &str)| {
             let by_key = text.len() >= MIN_PREFIX && node.to_string().starts_with(text);
