@@ -5,48 +5,11 @@
 set -euo pipefail
 sedge=$(realpath "${1:?usage: lan.sh PATH/TO/sedge}")
 functions=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../../functions")
-folder=$(mktemp -d)
+nodes=(left right)
 declare -A space=([left]=sedge-left-$$ [right]=sedge-right-$$)
 
-cleanup() {
-  local side
-  for side in left right; do
-    if [ -n "$(pid "$side")" ]; then kill -9 "$(pid "$side")" 2>/dev/null || true; fi
-    ip netns del "${space[$side]}" 2>/dev/null || true
-  done
-  rm -rf "$folder"
-}
-trap cleanup EXIT
-
-die() {
-  printf 'error: %s\n' "$1" >&2
-  exit 1
-}
-
-pid() { sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$folder/$1/run/node.json" 2>/dev/null || true; }
-
-on() { # side, command...
-  local side=$1
-  shift
-  ip netns exec "${space[$side]}" env -i PATH="$PATH" HOME="$folder" SEDGE_HOME="$folder/$side" \
-    SEDGE_CACHE="$folder/cache-$side" "$@"
-}
-
-start() {
-  mkdir -m 700 -p "$folder/$1"
-  on "$1" "$sedge" up --detach --no-model --name "$1" >"$folder/$1.log" 2>&1 || die "$(cat "$folder/$1.log")"
-}
-
-get() { python3 -c 'import json, sys; print(eval(sys.argv[1], {"it": json.load(sys.stdin)}))' "$1"; }
-
-until_true() { # what, command...
-  local what=$1 tries=0
-  shift
-  until "$@"; do
-    tries=$((tries + 1))
-    [ $tries -lt 400 ] || die "never came true: $what"
-  done
-}
+# shellcheck source=spaces.sh
+. "$(dirname "${BASH_SOURCE[0]}")/spaces.sh"
 
 open_to_others() { on "$1" ss -Hlntu | awk '{print $5}' | grep -v -e '^127\.' -e '^\[::1\]' || true; }
 online() { [ "$(on "$1" "$sedge" nodes --json | get 'sum(n["status"] == "online" for n in it)')" = 2 ]; }

@@ -6,51 +6,12 @@
 set -euo pipefail
 sedge=$(realpath "${1:?usage: nat.sh PATH/TO/sedge}")
 functions=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../../functions")
-folder=$(mktemp -d)
 nodes=(middle left right guest)
 declare -A space
 for it in hub router "${nodes[@]}"; do space[$it]=sedge-$it-$$; done
 
-cleanup() {
-  local it
-  for it in "${nodes[@]}"; do
-    if [ -n "$(pid "$it")" ]; then kill -9 "$(pid "$it")" 2>/dev/null || true; fi
-  done
-  for it in "${!space[@]}"; do ip netns del "${space[$it]}" 2>/dev/null || true; done
-  rm -rf "$folder"
-}
-trap cleanup EXIT
-
-die() {
-  printf 'error: %s\n' "$1" >&2
-  exit 1
-}
-
-pid() { sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$folder/$1/run/node.json" 2>/dev/null || true; }
-
-# Each has a cache of its own: nodes of one machine and user would meet there without any network.
-on() { # node, command...
-  local node=$1
-  shift
-  ip netns exec "${space[$node]}" env -i PATH="$PATH" HOME="$folder" SEDGE_HOME="$folder/$node" \
-    SEDGE_CACHE="$folder/cache-$node" "$@"
-}
-
-start() {
-  mkdir -m 700 -p "$folder/$1"
-  on "$1" "$sedge" up --detach --no-model --name "$1" >"$folder/$1.log" 2>&1 || die "$(cat "$folder/$1.log")"
-}
-
-get() { python3 -c 'import json, sys; print(eval(sys.argv[1], {"it": json.load(sys.stdin)}))' "$1"; }
-
-until_true() { # what, command...
-  local what=$1 tries=0
-  shift
-  until "$@"; do
-    tries=$((tries + 1))
-    [ $tries -lt 600 ] || die "never came true: $what"
-  done
-}
+# shellcheck source=spaces.sh
+. "$(dirname "${BASH_SOURCE[0]}")/spaces.sh"
 
 online() { [ "$(on "$1" "$sedge" nodes --status online --json | get 'len(it)')" = "$2" ]; }
 path() { on "$1" "$sedge" node show "$2" --json | get 'it["path"]'; }
