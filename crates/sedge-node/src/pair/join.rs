@@ -1,6 +1,7 @@
 //! The side that types the code: every way to the inviter is tried at once.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use sedge_base::ErrorKind;
 use sedge_capability::Failure;
-use sedge_net::{Conn, Nameplate, PeerAddr, Protocol, locate};
+use sedge_net::{Conn, Nameplate, PathClass, PeerAddr, Protocol, locate};
 use sedge_trust::pairing::Code;
 use sedge_trust::verify_membership;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::enroll::Welcome;
 use super::{EXCHANGE_WITHIN, exchange};
@@ -25,6 +26,9 @@ use crate::view::{Joined, WayFailed, Whereabouts};
 
 /// How long each way may take to find the inviter and connect to it.
 const FIND_WITHIN: Duration = Duration::from_secs(10);
+/// How much later than the connection itself the way that led to it may be known.
+const SAYS_SO_WITHIN: Duration = Duration::from_secs(1);
+const RELAY: &str = "relay";
 
 /// Why a node did not join, and what became of each way to the inviter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -259,7 +263,7 @@ async fn find(
     if let Some(through) = through {
         ways.push(Box::pin(async move {
             by_relay(open, through).await.map_err(|reason| WayFailed {
-                way: "relay".to_owned(),
+                way: RELAY.to_owned(),
                 reason,
                 next_step: format!(
                     "check that `sedge relay` still runs on {}:{} and that this machine reaches it \
@@ -270,11 +274,28 @@ async fn find(
         }));
     }
     let mut failed = Vec::new();
-    while let Some(way) = ways.next().await {
-        match way {
-            Ok(found) => return Ok(found),
-            Err(way) => failed.push(way),
+    let mut direct = None;
+    let mut soon = pin!(sleep(Duration::ZERO));
+    loop {
+        let ended = tokio::select! {
+            biased;
+            ended = ways.next() => ended,
+            () = &mut soon, if direct.is_some() => None,
+        };
+        match ended {
+            // Ways of one transport share what they learn of a peer: when no relay carried this one, it
+            // was another way that led there, and that one says so in a moment.
+            Some(Ok(found)) if found.way == RELAY && found.conn.path() != PathClass::Relayed => {
+                soon.as_mut().reset(Instant::now() + SAYS_SO_WITHIN);
+                direct = Some(found);
+            }
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(way)) => failed.push(way),
+            None => break,
         }
+    }
+    if let Some(found) = direct {
+        return Ok(found);
     }
     let text = "no way led to the node that invited";
     Err(JoinFailed { failure: Failure::new(ErrorKind::Unavailable, "no_way", text), ways: failed })
@@ -306,7 +327,7 @@ async fn by_address(open: &Arc<Open>, nameplate: Nameplate, at: &str) -> Result<
 
 async fn by_relay(open: &Arc<Open>, through: &Through) -> Result<Found, String> {
     let conn = dial(open, &PeerAddr::new(through.inviter)).await?;
-    Ok(Found { way: "relay", conn })
+    Ok(Found { way: RELAY, conn })
 }
 
 async fn dial(open: &Arc<Open>, peer: &PeerAddr) -> Result<Conn, String> {
