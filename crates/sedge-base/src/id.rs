@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::hash::ContentHasher;
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -125,16 +126,18 @@ bytes_id! {
 impl ContentId {
     /// Returns the id of these bytes.
     pub fn of(content: &[u8]) -> Self {
-        Self(Sha256::digest(content).into())
+        let mut hasher = ContentHasher::new();
+        hasher.update(content);
+        hasher.finish()
     }
 }
 
 impl SwarmId {
     /// Returns the id that belongs to an owner's key (origins 003-5).
     pub fn of_key(key: &[u8; 32]) -> Self {
-        let digest: [u8; 32] = Sha256::digest(key).into();
+        let digest = ContentId::of(key);
         let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
+        first.copy_from_slice(&digest.as_bytes()[..8]);
         Self(first)
     }
 }

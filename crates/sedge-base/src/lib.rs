@@ -14,6 +14,7 @@
 mod clock;
 mod dice;
 mod error;
+mod hash;
 mod id;
 mod scope;
 mod secret;
@@ -22,6 +23,7 @@ mod size;
 pub use clock::{Clock, DateError, Timestamp};
 pub use dice::Dice;
 pub use error::ErrorKind;
+pub use hash::ContentHasher;
 pub use id::{ArtifactId, ContentId, IdError, NodeId, SwarmId, TaskId};
 pub use scope::{Cancel, Hung, TaskScope};
 pub use secret::Secret;

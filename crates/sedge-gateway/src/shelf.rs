@@ -5,9 +5,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use sedge_base::ContentId;
+use sedge_base::{ContentHasher, ContentId};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// The folder with all model files.
 #[derive(Debug, Clone)]
@@ -110,11 +109,11 @@ fn look(path: &Path) -> io::Result<Stamp> {
 /// Returns the SHA-256 of a file, reading it once.
 pub(crate) fn hash(path: &Path) -> io::Result<ContentId> {
     let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
+    let mut hasher = ContentHasher::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(ContentId::from_bytes(hasher.finalize().into())),
+            Ok(0) => return Ok(hasher.finish()),
             Ok(count) => hasher.update(&buffer[..count]),
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
             Err(err) => return Err(err),

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use sedge_base::{Clock, ContentId, ErrorKind, TaskScope, Timestamp};
+use sedge_base::{Clock, ContentHasher, ContentId, ErrorKind, TaskScope, Timestamp};
 use sedge_capability::{Descriptor, End, Event, Failure, Outcome, Sink, Task, Usage};
 use sedge_ledger::{Facts, Ledger};
 use sedge_trust::receipt::Status;
-use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use crate::registry::{Place, Registry};
@@ -128,7 +126,7 @@ impl Watched {
 
 /// Hands chunks on while hashing them; stops when the reader leaves.
 async fn forward(mut inner: Outcome, sink: &Sink) -> Watched {
-    let mut hash = OutputHash::default();
+    let mut hash = ContentHasher::default();
     let end = loop {
         let event = tokio::select! {
             biased;
@@ -179,18 +177,4 @@ async fn finish(run: Run, watched: Watched, sink: Sink, (ledger, clock): (&Ledge
         }
     }
     sink.end(end).await;
-}
-
-/// Hashes the chunks of an outcome that somebody else produced.
-#[derive(Debug, Default)]
-pub(crate) struct OutputHash(Sha256);
-
-impl OutputHash {
-    pub(crate) fn update(&mut self, chunk: &Bytes) {
-        self.0.update(chunk);
-    }
-
-    pub(crate) fn finish(self) -> ContentId {
-        ContentId::from_bytes(self.0.finalize().into())
-    }
 }

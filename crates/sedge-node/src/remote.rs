@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sedge_base::{ContentId, ErrorKind, NodeId, TaskScope};
+use sedge_base::{ContentHasher, ContentId, ErrorKind, NodeId, TaskScope};
 use sedge_capability::{Capability, Descriptor, End, Failure, Outcome, Sink, Task, Usage};
 use sedge_ledger::{Expected, Ledger};
 use sedge_net::{Conn, FrameReader, FrameWriter};
 use sedge_trust::receipt::Status;
 
 use crate::access::Pass;
-use crate::execute::OutputHash;
 use crate::wire::{self, Reader, Request, RunFrame, RunHead, WireError, Writer};
 
 /// How long a stream may take to open on a connection that is there.
@@ -111,7 +110,7 @@ impl Run {
     /// Hands on what the executor sends. When the reader leaves, dropping the stream tells the
     /// executor to stop.
     async fn relay(&self, (mut reader, writer): (Reader, Writer), first: RunFrame, sink: &Sink) {
-        let mut hash = OutputHash::default();
+        let mut hash = ContentHasher::default();
         let mut frame = first;
         loop {
             match frame {

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use sedge_base::{ByteSize, ContentId, ErrorKind, NodeId};
+use sedge_base::{ByteSize, ContentHasher, ContentId, ErrorKind, NodeId};
 use sedge_capability::{Budgets, Descriptor, Event, Failure};
 use sedge_trust::receipt::{Body, Receipt, Rung, Status};
 
-use crate::execute::OutputHash;
 use crate::node::{Node, with_source};
 use crate::view::{Ask, Compared, Offer, Replayed};
 
@@ -55,7 +54,7 @@ impl Node {
         };
         let answer = self.run(ask).await?;
         let node_name = answer.node_name.clone();
-        let (mut hash, mut end, mut outcome) = (OutputHash::default(), None, answer.outcome);
+        let (mut hash, mut end, mut outcome) = (ContentHasher::default(), None, answer.outcome);
         while let Some(event) = outcome.next().await {
             match event {
                 Event::Chunk(chunk) => hash.update(&chunk),

@@ -5,8 +5,7 @@
 
 use std::ops::Range;
 
-use sedge_base::ErrorKind;
-use sha2::{Digest as _, Sha256};
+use sedge_base::{ContentHasher, ContentId, ErrorKind};
 
 use crate::signature::TreeHash;
 
@@ -27,13 +26,19 @@ impl BadProof {
 
 /// Returns the hash of a leaf with this content.
 pub fn leaf(content: &[u8]) -> TreeHash {
-    TreeHash::from_bytes(Sha256::new().chain_update([0]).chain_update(content).finalize().into())
+    let mut hasher = ContentHasher::new();
+    hasher.update(&[0]);
+    hasher.update(content);
+    TreeHash::from_bytes(*hasher.finish().as_bytes())
 }
 
 /// Returns the hash of the inner node above two others.
 pub(crate) fn node(left: &TreeHash, right: &TreeHash) -> TreeHash {
-    let hash = Sha256::new().chain_update([1]).chain_update(left.as_bytes());
-    TreeHash::from_bytes(hash.chain_update(right.as_bytes()).finalize().into())
+    let mut hasher = ContentHasher::new();
+    hasher.update(&[1]);
+    hasher.update(left.as_bytes());
+    hasher.update(right.as_bytes());
+    TreeHash::from_bytes(*hasher.finish().as_bytes())
 }
 
 /// Returns the root over nodes of one level, of which all but the last are whole.
@@ -78,7 +83,7 @@ impl Frontier {
     pub fn root(&self) -> TreeHash {
         let mut peaks = self.peaks.iter().rev();
         match peaks.next() {
-            None => TreeHash::from_bytes(Sha256::digest([]).into()),
+            None => TreeHash::from_bytes(*ContentId::of(&[]).as_bytes()),
             Some(last) => peaks.fold(*last, |right, left| node(left, &right)),
         }
     }

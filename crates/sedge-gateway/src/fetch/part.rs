@@ -4,8 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sedge_base::ContentId;
-use sha2::{Digest, Sha256};
+use sedge_base::{ContentHasher, ContentId};
 
 /// The bytes of a file that is not complete yet.
 ///
@@ -14,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Part {
     file: File,
     path: PathBuf,
-    hasher: Sha256,
+    hasher: ContentHasher,
     len: u64,
     total: u64,
 }
@@ -46,7 +45,8 @@ impl Part {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(path).map_err(write)?;
-        let mut part = Self { file, path: path.to_owned(), hasher: Sha256::new(), len: 0, total };
+        let mut part =
+            Self { file, path: path.to_owned(), hasher: ContentHasher::new(), len: 0, total };
         part.read_back().map_err(write)?;
         if part.len > total {
             part.restart()?;
@@ -86,7 +86,7 @@ impl Part {
 
     /// Returns the SHA-256 of the bytes that are here.
     pub(crate) fn hash(&self) -> ContentId {
-        ContentId::from_bytes(self.hasher.clone().finalize().into())
+        self.hasher.clone().finish()
     }
 
     /// Takes the next bytes.
@@ -105,7 +105,7 @@ impl Part {
     pub(crate) fn restart(&mut self) -> Result<(), PartError> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         emptied.map_err(|source| PartError::Write { path: self.path.clone(), source })?;
-        self.hasher = Sha256::new();
+        self.hasher = ContentHasher::new();
         self.len = 0;
         Ok(())
     }

@@ -6,11 +6,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use sedge_base::{ArtifactId, ContentId};
+use sedge_base::{ArtifactId, ContentHasher, ContentId};
 use sedge_capability::Failure;
 use sedge_trust::seed::local_cid;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 
 use super::put::disk;
@@ -58,12 +57,12 @@ impl Node {
 
 /// Returns the SHA-256 of a whole file. Blocks.
 fn sha256(file: &File) -> io::Result<ContentId> {
-    let mut sha = Sha256::new();
+    let mut sha = ContentHasher::new();
     let mut buffer = vec![0; READ_AT_ONCE];
     let mut at = 0;
     loop {
         match file.read_at(&mut buffer, at)? {
-            0 => return Ok(ContentId::from_bytes(sha.finalize().into())),
+            0 => return Ok(sha.finish()),
             got => {
                 sha.update(&buffer[..got]);
                 at += got as u64;
