@@ -49,6 +49,8 @@ pub(crate) fn start(
     let mut child = Command::new(program)
         .args(["up", "--json", "--detached", "--home"])
         .arg(home)
+        // The folder says which swarm it is.
+        .env_remove("SEDGE_SWARM")
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -38,6 +38,7 @@ commands! {
     revoke::Revoke,
     token::Token,
     quorum::Quorum,
+    swarms::Swarms,
     nodes::Nodes,
     node::Node,
     health::Health,

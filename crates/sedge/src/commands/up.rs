@@ -1,27 +1,31 @@
 //! `sedge up`: a node, in the foreground or behind.
 
-use std::net::SocketAddr;
+mod keep;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use sedge_base::{Cancel, ErrorKind, TaskScope};
 use sedge_gateway::{Choice, Models};
-use sedge_node::{Config, Home, Node, StartOptions, Status, World};
-use sedge_server::Server;
+use sedge_node::{Config, Home, StartOptions, Status, World};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::keep::{Beside, Kept, beside, open};
 use crate::child;
 use crate::failed::Failed;
-use crate::settings::Settings;
+use crate::settings::{Settings, swarms_in};
 use crate::ui::{BOLD, DIM, Ui};
 
 /// How long a node behind may take until it is ready: its models may have to be fetched first.
 const READY_WITHIN: Duration = Duration::from_secs(60 * 60);
 
-/// How long the doors may take to close.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long the nodes of the machine's other swarms may take to stop, all at the same time.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Where the API of the home's own node listens; that of another swarm takes any port.
+const USUAL_API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7378);
 
 /// Start a node: make its home at the first start, then serve until stopped
 #[derive(Debug, clap::Args)]
@@ -32,9 +36,10 @@ pub(crate) struct Up {
     /// Where the mesh listens once the node is paired
     #[arg(long, env = "SEDGE_LISTEN", value_name = "ADDR:PORT", hide_env_values = true)]
     listen: Option<SocketAddr>,
-    /// Where the API listens, on loopback only; port 0 takes any
-    #[arg(long, env = "SEDGE_API", value_name = "ADDR:PORT", default_value = "127.0.0.1:7378", hide_env_values = true)]
-    api: SocketAddr,
+    /// Where the API listens, on loopback only; port 0 takes any. 127.0.0.1:7378 unless told otherwise,
+    /// any port with `--swarm`
+    #[arg(long, env = "SEDGE_API", value_name = "ADDR:PORT", hide_env_values = true)]
+    api: Option<SocketAddr>,
     /// Offer no models, fetch none
     #[arg(long)]
     no_model: bool,
@@ -58,6 +63,9 @@ struct Ready<'a> {
     doors: Option<SocketAddr>,
     api_key_file: PathBuf,
     status: &'a Status,
+    /// The machine's other swarms, each with a node of its own in this process.
+    #[serde(skip_serializing_if = "<[Beside]>::is_empty")]
+    swarms: &'a [Beside],
 }
 
 impl Up {
@@ -72,11 +80,7 @@ impl Up {
             let _ = rustix::process::setsid();
         }
         log_to_stderr(settings)?;
-        let home = Home::open(&path)
-            .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?;
-        let config = Config::read(&home.config_path()).map_err(|err| {
-            Failed::of(err.kind(), &err).hint("correct the file; nothing was changed")
-        })?;
+        let (home, config) = open(&path)?;
         let models = settings.models()?;
         if !self.no_model {
             fetch(&config, &models, *ui)?;
@@ -85,63 +89,18 @@ impl Up {
             .enable_all()
             .build()
             .map_err(|err| Failed::io("no runtime", &err))?;
-        let folders = (models, meeting(settings)?);
-        runtime.block_on(self.serve(home, config, folders, *ui))
-    }
-
-    async fn serve(
-        self,
-        home: Home,
-        config: Config,
-        (models, meeting): (PathBuf, PathBuf),
-        ui: Ui,
-    ) -> Result<(), Failed> {
-        let api_key_file = home.api_key_path();
         let options = StartOptions {
             name: self.name,
             host_name: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
             listen: self.listen,
             no_model: self.no_model,
             models: Some(models),
-            meeting: Some(meeting),
+            meeting: Some(meeting(settings)?),
             world: World::default(),
         };
-        let mut signals = Signals::new()?;
-        let node = Node::start(home, config, options)
-            .await
-            .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?;
-        let scope = TaskScope::new();
-        let ran = async {
-            let server = Server::bind(self.api, Arc::clone(&node), &scope)
-                .await
-                .map_err(|err| Failed::of(err.kind(), &err).hint(err.hint()))?;
-            node.announce(server.address())
-                .map_err(|err| Failed::of(err.kind(), &err).maybe_hint(err.hint()))?;
-            let status = node.status().await;
-            let pid = std::process::id();
-            let ready = Ready {
-                ready: true,
-                pid,
-                api: server.address(),
-                tls: node.server_config().tls,
-                doors: server.away(),
-                api_key_file,
-                status: &status,
-            };
-            ui.result(&ready, || banner(&ready));
-            tokio::select! {
-                () = server.stop_asked() => {}
-                () = signals.stop() => {}
-            }
-            Ok(())
-        }
-        .await;
-        ui.note("stopping");
-        node.shutdown().await;
-        if let Err(hung) = scope.shutdown(GRACE).await {
-            tracing::warn!(target: "sedge::events::api_hung", count = hung.count);
-        }
-        ran
+        let api = self.api.unwrap_or_else(|| usual_api(settings));
+        let others = if settings.swarm().is_some() { Vec::new() } else { swarms_in(&path) };
+        runtime.block_on(serve((home, config), options, (api, others), *ui))
     }
 
     /// Starts the node in a process of its own and returns when it is ready.
@@ -152,7 +111,8 @@ impl Up {
             let config = Config::read(&file).map_err(|err| Failed::of(err.kind(), &err))?;
             fetch(&config, &settings.models()?, ui)?;
         }
-        let mut arguments = vec!["--api".to_owned(), self.api.to_string()];
+        let api = self.api.unwrap_or_else(|| usual_api(settings));
+        let mut arguments = vec!["--api".to_owned(), api.to_string()];
         arguments.extend(["--cache".to_owned(), settings.cache()?.display().to_string()]);
         arguments.extend(["--log".to_owned(), settings.log().to_owned()]);
         for (flag, value) in [("--name", self.name), ("--listen", self.listen.map(|it| it.to_string()))] {
@@ -174,10 +134,53 @@ impl Up {
                 doors: started.doors(),
                 api_key_file: Home::api_key_path_in(home),
                 status: &status,
+                swarms: &[],
             })
         });
         Ok(())
     }
+}
+
+fn usual_api(settings: &Settings) -> SocketAddr {
+    match settings.swarm() {
+        None => USUAL_API,
+        Some(_) => SocketAddr::new(USUAL_API.ip(), 0),
+    }
+}
+
+async fn serve(
+    home: (Home, Config),
+    options: StartOptions,
+    (api, others): (SocketAddr, Vec<(String, PathBuf)>),
+    ui: Ui,
+) -> Result<(), Failed> {
+    let api_key_file = home.0.api_key_path();
+    let mut signals = Signals::new()?;
+    let kept = Kept::start(home, options.clone(), api).await?;
+    let scope = TaskScope::new();
+    let swarms = beside(others, &options, (&scope, ui)).await;
+    let status = kept.node.status().await;
+    let ready = Ready {
+        ready: true,
+        pid: std::process::id(),
+        api: kept.server.address(),
+        tls: kept.node.server_config().tls,
+        doors: kept.server.away(),
+        api_key_file,
+        status: &status,
+        swarms: &swarms,
+    };
+    ui.result(&ready, || banner(&ready));
+    tokio::select! {
+        () = kept.server.stop_asked() => {}
+        () = signals.stop() => {}
+    }
+    ui.note("stopping");
+    let (hung, ()) = tokio::join!(scope.shutdown(GRACE), kept.stop());
+    if let Err(hung) = hung {
+        tracing::warn!(target: "sedge::events::swarms_hung", count = hung.count);
+    }
+    Ok(())
 }
 
 /// The ways in which an operator says stop.
@@ -242,7 +245,7 @@ fn log_to_stderr(settings: &Settings) -> Result<(), Failed> {
 
 /// Returns what a person sees when the node is ready.
 fn banner(ready: &Ready<'_>) -> String {
-    let Ready { pid, api, tls, doors, api_key_file, status, .. } = ready;
+    let Ready { pid, api, tls, doors, api_key_file, status, swarms, .. } = ready;
     let scheme = if *tls { "https" } else { "http" };
     let list = |items: &[String], none: &str| {
         if items.is_empty() { none.to_owned() } else { items.join(", ") }
@@ -264,6 +267,10 @@ fn banner(ready: &Ready<'_>) -> String {
     let mut text = format!("{BOLD}{}{BOLD:#} is up\n", status.name);
     for (label, value) in lines.into_iter().chain(doors) {
         text.push_str(&format!("  {DIM}{label:8}{DIM:#} {value}\n"));
+    }
+    for Beside { swarm, id, members, .. } in *swarms {
+        let value = format!("{swarm}, members: {members}, node {}: `sedge --swarm {swarm} status`", id.short());
+        text.push_str(&format!("  {DIM}{:8}{DIM:#} {value}\n", "swarm"));
     }
     text
 }

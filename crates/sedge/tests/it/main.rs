@@ -23,5 +23,6 @@ mod proof;
 mod quorum;
 mod revocation;
 mod strangers;
+mod swarms;
 mod tls;
 mod tokens;
