@@ -21,11 +21,18 @@ pub struct About {
     pub cpus: usize,
     /// The program's version.
     pub version: String,
+    /// The most functions that it takes; `None` when it did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_functions: Option<u32>,
 }
 
 impl About {
     /// Returns what is to be said about this machine.
-    pub(crate) fn here(location: String, labels: BTreeMap<String, String>) -> Self {
+    pub(crate) fn here(
+        location: String,
+        labels: BTreeMap<String, String>,
+        max_functions: u32,
+    ) -> Self {
         Self {
             location,
             labels,
@@ -33,6 +40,17 @@ impl About {
             arch: std::env::consts::ARCH.to_owned(),
             cpus: std::thread::available_parallelism().map_or(1, NonZero::get),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            max_functions: Some(max_functions),
         }
+    }
+
+    /// Returns what a function may need of this machine: the owner's labels, and the `os` and `arch`
+    /// that the owner gave no other word for.
+    pub(crate) fn placement_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        for (key, value) in [("os", &self.os), ("arch", &self.arch)] {
+            labels.entry(key.to_owned()).or_insert_with(|| value.clone());
+        }
+        labels
     }
 }

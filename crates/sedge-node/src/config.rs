@@ -52,6 +52,8 @@ pub struct NodeSection {
     pub lan_discovery: bool,
     /// How many tasks run at once.
     pub max_tasks: u32,
+    /// How many functions lie here at most; what is there stays when the number falls.
+    pub max_functions: u32,
     /// How long a task may take when nobody says otherwise.
     #[serde(with = "humantime_serde")]
     pub task_time: Duration,
@@ -73,6 +75,7 @@ impl Default for NodeSection {
             listen: SocketAddr::from(([0, 0, 0, 0], 7377)),
             lan_discovery: true,
             max_tasks: 64,
+            max_functions: 10_000,
             task_time: Duration::from_secs(300),
             advert_period: Duration::from_secs(2),
             keep_inputs: ByteSize::from_mib(64),
@@ -114,6 +117,8 @@ pub struct NodeConfig {
     pub lan_discovery: bool,
     /// How many tasks run at once.
     pub max_tasks: NonZeroU32,
+    /// How many functions lie here at most: 1 to 10,000.
+    pub max_functions: NonZeroU32,
     /// How long a task may take when nobody says otherwise.
     pub task_time: Duration,
     /// How often members exchange what they offer and have left.
@@ -215,6 +220,7 @@ impl TryFrom<NodeSection> for NodeConfig {
             listen,
             lan_discovery,
             max_tasks,
+            max_functions,
             task_time,
             advert_period,
             keep_inputs,
@@ -222,6 +228,9 @@ impl TryFrom<NodeSection> for NodeConfig {
         let value = |key, must_be: &str| ConfigError::Value { key, must_be: must_be.to_owned() };
         let max_tasks =
             NonZeroU32::new(max_tasks).ok_or_else(|| value("node.max_tasks", "at least 1"))?;
+        let max_functions = NonZeroU32::new(max_functions)
+            .filter(|it| it.get() <= MOST_FUNCTIONS)
+            .ok_or_else(|| value("node.max_functions", "1 to 10000"))?;
         if task_time.is_zero() {
             return Err(value("node.task_time", "more than nothing"));
         }
@@ -248,6 +257,7 @@ impl TryFrom<NodeSection> for NodeConfig {
             listen,
             lan_discovery,
             max_tasks,
+            max_functions,
             task_time,
             advert_period,
             keep_inputs,
@@ -259,6 +269,8 @@ fn size_from_text<'de, D: Deserializer<'de>>(input: D) -> Result<ByteSize, D::Er
     String::deserialize(input)?.parse().map_err(serde::de::Error::custom)
 }
 
+/// The most functions that a node can be told to take: as many as its store lists.
+pub(crate) const MOST_FUNCTIONS: u32 = 10_000;
 /// The most labels of a node.
 const MAX_LABELS: usize = 32;
 /// The most characters of a label's name, its value, or a place.
@@ -296,7 +308,7 @@ mod tests {
         check(
             "",
             expect![[
-                r#"NodeConfig { name: None, location: "", labels: {}, listen: 0.0.0.0:7377, lan_discovery: true, max_tasks: 64, task_time: 300s, advert_period: 2s, keep_inputs: ByteSize(67108864) }"#
+                r#"NodeConfig { name: None, location: "", labels: {}, listen: 0.0.0.0:7377, lan_discovery: true, max_tasks: 64, max_functions: 10000, task_time: 300s, advert_period: 2s, keep_inputs: ByteSize(67108864) }"#
             ]],
         );
     }
@@ -322,6 +334,7 @@ mod tests {
     #[test]
     fn a_wrong_value_is_named() {
         check("[node]\nmax_tasks = 0", expect!["`node.max_tasks` must be at least 1"]);
+        check("[node]\nmax_functions = 0", expect!["`node.max_functions` must be 1 to 10000"]);
         check(
             "[node]\nlabels = { \"\" = \"x\" }",
             expect![

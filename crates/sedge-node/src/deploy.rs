@@ -1,7 +1,6 @@
 //! Bringing a component to nodes: by content, stored before it is acknowledged.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,55 +12,34 @@ use sedge_net::{FrameReader, FrameWriter};
 use tokio::time::Instant;
 
 use crate::node::{Node, internal, unwritten, with_source};
+use crate::placing::Chosen;
 use crate::remote::OPEN_WITHIN;
-use crate::view::{Deploy, DeployOptions, Deployed, Target};
+use crate::view::{Deploy, DeployOptions, Deployed};
 use crate::wire::{self, DeployHead, Request, WireError};
 
 /// How long one node may take to receive, compile and store a component.
 const WITHIN: Duration = Duration::from_secs(120);
 
 impl Node {
-    /// Deploys a component to one node or to all that can be reached, at the same time.
+    /// Deploys a component to one node, to all that can be reached, or to those that fit best, at the
+    /// same time.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] when the target names nobody. What happens on each node is told by its
-    /// [`Deployed`].
+    /// A [`Failure`] when the target names nobody, or a node that does not fit, or when too few fit.
+    /// What happens on each node is told by its [`Deployed`].
     ///
     /// # Cancel safety
     ///
     /// Dropping the future breaks off; nodes that finished keep the component.
     pub async fn deploy(self: &Arc<Self>, deploy: Deploy) -> Result<Vec<Deployed>, Failure> {
         let Deploy { name, wasm, target, options } = deploy;
-        let nodes = match &target {
-            Target::Here => vec![self.id()],
-            Target::All => self.members.all().into_iter().map(|(id, _)| id).collect(),
-            Target::Node(text) => vec![self.members.find(text)?],
-        };
+        let Chosen { nodes, skipped, surplus } = self.choose(&name, &target, &options)?;
         let content = ContentId::of(&wasm);
-        let everybody = matches!(target, Target::All);
-        let draining = |node: &NodeId| match self.id() == *node {
-            true => self.draining.load(Ordering::SeqCst),
-            false => self.members.get(node).is_some_and(|it| it.drains()),
-        };
-        if let (Target::Node(_) | Target::Here, Some(node)) = (&target, nodes.first())
-            && draining(node)
-        {
-            let name = self.members.name_of(node);
-            let text =
-                format!("node {name} drains: it takes nothing new until `sedge node undrain`");
-            return Err(Failure::new(ErrorKind::Unavailable, "draining", text));
-        }
         let reports = nodes.into_iter().map(|node| {
-            let skipped = everybody && draining(&node);
             let (name, wasm, options) = (name.clone(), wasm.clone(), options.clone());
             async move {
                 let began = Instant::now();
-                let node_name = self.members.name_of(&node);
-                if skipped {
-                    let (content, failure) = (None, None);
-                    return Deployed { node, node_name, content, failure, skipped, took_ms: 0 };
-                }
                 let done = if node == self.id() {
                     self.deploy_here(name, wasm, Some(content), options).await
                 } else {
@@ -69,15 +47,34 @@ impl Node {
                 };
                 Deployed {
                     node,
-                    node_name,
+                    node_name: self.members.name_of(&node),
                     content: done.as_ref().ok().copied(),
                     failure: done.err(),
-                    skipped,
+                    skipped: false,
+                    reason: None,
                     took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
                 }
             }
         });
-        let reports = join_all(reports).await;
+        let mut reports = join_all(reports).await;
+        let left_out = |node, reason, failure| Deployed {
+            node,
+            node_name: self.members.name_of(&node),
+            content: None,
+            failure,
+            skipped: true,
+            reason: Some(reason),
+            took_ms: 0,
+        };
+        reports.extend(skipped.into_iter().map(|it| left_out(it.0, it.1.to_string(), None)));
+        // What is one too many goes only when the wanted number is there.
+        if reports.iter().all(|it| it.failure.is_none()) {
+            let kept = self.forget_there(&name, &surplus).await;
+            reports.extend(surplus.into_iter().map(|node| {
+                let failure = kept.iter().find(|it| it.0 == node).map(|it| it.1.clone());
+                left_out(node, "more replicas than are wanted".to_owned(), failure)
+            }));
+        }
         if reports.iter().any(|it| it.node == self.id() && it.content.is_some()) {
             // What this node offers has changed: tell now, so that the next call finds it.
             join_all(self.members.others().into_iter().map(|it| self.beat(it))).await;
@@ -98,6 +95,8 @@ impl Node {
             let text = format!("`{name}` is the name of a model here; choose another");
             return Err(Failure::new(ErrorKind::Conflict, "name_taken", text));
         }
+        let _room = self.registry.reserve(&name, self.config.node.max_functions.get())?;
+        self.check_fits(&name, &options)?;
         let stored = sedge_store::Deployment {
             name: name.to_string(),
             content: ContentId::of(&wasm),
@@ -197,7 +196,7 @@ fn deployment(
     expect: Option<ContentId>,
     options: DeployOptions,
 ) -> Deployment {
-    let DeployOptions { limits, env, args, idempotent } = options;
+    let DeployOptions { limits, env, args, idempotent, needs: _, replicas: _ } = options;
     let idempotence = if idempotent { Idempotence::Idempotent } else { Idempotence::Once };
     let usual = Deployment::new(name, wasm);
     Deployment { expect, limits, env, args, idempotence, ..usual }

@@ -178,11 +178,6 @@ impl Known {
         }
     }
 
-    /// Returns whether it said, the last time, that it takes no new work.
-    pub(crate) fn drains(&self) -> bool {
-        self.advert.as_ref().is_some_and(|it| it.draining)
-    }
-
     pub(crate) fn name(&self) -> &str {
         &self.membership.member.name
     }

@@ -225,8 +225,8 @@ impl Node {
     }
 
     fn about(&self) -> About {
-        let NodeConfig { location, labels, .. } = &self.config.node;
-        About::here(location.clone(), labels.clone())
+        let NodeConfig { location, labels, max_functions, .. } = &self.config.node;
+        About::here(location.clone(), labels.clone(), max_functions.get())
     }
 
     /// Measures the machine; the busy share covers the time since the last measurement.

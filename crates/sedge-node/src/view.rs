@@ -1,6 +1,7 @@
 //! What doors see of a node: plain records, ready to be written as JSON.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, Failure, Kind, Media, Name, Outcome};
 use sedge_ledger::Witnessed;
 use sedge_net::PathClass;
+use sedge_routing::Need;
 use sedge_trust::receipt::Checkpoint;
 use serde::{Deserialize, Serialize};
 
@@ -267,6 +269,9 @@ pub enum Target {
     All,
     /// To one node, by name, id or the beginning of an id.
     Node(String),
+    /// To those that fit and have the least to do, as many as
+    /// [`replicas`](DeployOptions::replicas) says.
+    Auto,
 }
 
 /// What to deploy.
@@ -294,6 +299,12 @@ pub struct DeployOptions {
     pub args: Vec<String>,
     /// Whether a broken-off task may be given to another node.
     pub idempotent: bool,
+    /// What a node must have to get it: labels, or names of what it offers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Need>,
+    /// On how many nodes it shall lie; `None` where nobody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<NonZeroU32>,
 }
 
 /// What became of a deployment on one node.
@@ -307,9 +318,12 @@ pub struct Deployed {
     pub content: Option<ContentId>,
     /// Why not, when it is not.
     pub failure: Option<Failure>,
-    /// Whether the node was left out, because it drains.
+    /// Whether the node was left out.
     #[serde(default)]
     pub skipped: bool,
+    /// Why it was left out, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
 }

@@ -18,6 +18,7 @@ mod balance;
 mod decision;
 mod estimate;
 mod filter;
+mod placement;
 mod request;
 mod strategies;
 
@@ -25,5 +26,6 @@ pub use balance::{Holding, Move, rebalance};
 pub use decision::{Decision, Scored, decide};
 pub use estimate::Estimate;
 pub use filter::{Reason, Rejected};
+pub use placement::{Need, NeedError, Placement, Site, Unfit, canary_count, place};
 pub use request::{Candidate, Load, Request};
 pub use strategies::Strategy;

@@ -28,7 +28,8 @@ pub const OPTIONS_HEADER: &str = "x-sedge-options";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Where {
-    /// `here`, `all`, or a node's name, id or beginning of an id; `here` when left out.
+    /// `here`, `all`, `auto`, or a node's name, id or beginning of an id; `here` when left out, or
+    /// `auto` when the options say how many replicas are wanted.
     to: Option<String>,
 }
 
@@ -54,8 +55,10 @@ pub(super) async fn deploy(
         Some(options) => read(options.as_bytes())?,
     };
     let target = match to.as_deref() {
+        None if options.replicas.is_some() => Target::Auto,
         None | Some("here") => Target::Here,
         Some("all") => Target::All,
+        Some("auto") => Target::Auto,
         Some(node) => Target::Node(node.to_owned()),
     };
     let deploy = Deploy { name: name(&function)?, wasm: body?, target, options };

@@ -1,12 +1,13 @@
 //! `sedge deploy`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use sedge_base::ByteSize;
 use sedge_capability::Budgets;
-use sedge_node::{DeployOptions, Deployed};
+use sedge_node::{DeployOptions, Deployed, Need};
 
 use crate::api::{Api, segment};
 use crate::failed::Failed;
@@ -23,9 +24,17 @@ pub(crate) struct Deploy {
     /// The name that it is called by
     #[arg(long, value_name = "NAME")]
     id: String,
-    /// `here`, `all`, or a node's name or id
-    #[arg(long, value_name = "WHERE", default_value = "here")]
-    to: String,
+    /// `here` (what is meant when it is left out), `all`, `auto` for the node with the least to do,
+    /// or a node's name or id
+    #[arg(long, value_name = "WHERE")]
+    to: Option<String>,
+    /// What a node must have to get it: a label, such as gpu or region=eu, or the name of something
+    /// that it offers; may be said several times
+    #[arg(long, value_name = "LABEL[=VALUE]")]
+    needs: Vec<Need>,
+    /// Put it on so many nodes, those with the least to do
+    #[arg(long, value_name = "N")]
+    replicas: Option<NonZeroU32>,
     /// Environment that the component sees; may be said several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
@@ -62,8 +71,13 @@ impl Deploy {
             env: self.env.into_iter().collect::<BTreeMap<_, _>>(),
             args: self.arg,
             idempotent: self.idempotent,
+            needs: self.needs,
+            replicas: self.replicas,
         };
-        let path = format!("functions/{}?to={}", segment(&self.id), segment(&self.to));
+        let mut path = format!("functions/{}", segment(&self.id));
+        if let Some(to) = &self.to {
+            path.push_str(&format!("?to={}", segment(to)));
+        }
         let deployed: Vec<Deployed> = api.put(&path, &options, &wasm)?;
         ui.result(&deployed, || words(&self.id, &deployed));
         let failed: Vec<_> = deployed.iter().filter_map(|it| it.failure.as_ref()).collect();
@@ -84,7 +98,7 @@ fn words(name: &str, deployed: &[Deployed]) -> String {
     for it in deployed {
         let took = spoken(Duration::from_millis(it.took_ms));
         if it.skipped {
-            text.push_str(&format!("{DIM}skipped{DIM:#}  {}: it drains\n", it.node_name));
+            text.push_str(&format!("{DIM}skipped{DIM:#}  {}: {}\n", it.node_name, it.reason.as_deref().unwrap_or("does not fit")));
             continue;
         }
         match (&it.failure, &it.content) {

@@ -19,6 +19,7 @@ mod mesh;
 mod openai;
 mod pages;
 mod pairing;
+mod placement;
 mod proof;
 mod quorum;
 mod revocation;
