@@ -33,6 +33,7 @@ use crate::load::{Gauges, Meter};
 use crate::members::{Members, PairFor};
 use crate::mesh::Mesh;
 use crate::pair::Pairing;
+use crate::plans::Plans;
 use crate::registry::Registry;
 use crate::relays::Relays;
 use crate::view::{NodeView, Offer, Presence, Status};
@@ -70,6 +71,7 @@ pub struct Node {
     pub(crate) reception: Reception,
     pub(crate) depot: Depot,
     pub(crate) graph: Graph,
+    pub(crate) plans: Plans,
     pub(crate) meter: Meter,
     pub(crate) gauges: Mutex<Gauges>,
     /// Tasks that were asked here and run now, wherever.

@@ -31,6 +31,7 @@ use crate::members::Members;
 use crate::mesh::{Mesh, MeshOptions};
 use crate::node::{Node, internal, unwritten};
 use crate::pair::Pairing;
+use crate::plans::Plans;
 use crate::quorum::{self, QuorumLink};
 use crate::registry::Registry;
 use crate::relays::Relays;
@@ -196,6 +197,7 @@ impl Node {
             pairing: Pairing::default(),
             relays: Relays::default(),
             reception,
+            plans: Plans::new(config.node.max_tasks.get()),
             meter: gauges.map_or_else(Meter::new, Meter::given),
             gauges: Mutex::new(Gauges::default()),
             running: AtomicU32::new(0),
@@ -221,6 +223,7 @@ impl Node {
         }
         self.receive().await?;
         self.spread_graph();
+        self.remember_plans().await?;
         let beating = Arc::clone(self);
         self.scope.spawn("beat", async move |cancel| {
             tokio::select! {

@@ -16,6 +16,7 @@ mod pairing;
 mod query;
 mod quorum;
 mod receipts;
+mod schedules;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -51,6 +52,9 @@ const COMPONENT_LIMIT: usize = 64 << 20;
 /// The largest value of the graph, in bytes: a tensor's numbers as text.
 const VALUE_LIMIT: usize = 32 << 20;
 
+/// The largest wish for a task at another time, in bytes: its input as JSON.
+const WISH_LIMIT: usize = 1 << 20;
+
 /// `/api/v1`: what the program speaks.
 pub(crate) const DOOR: Door = Door {
     prefix: "/api/v1",
@@ -66,6 +70,8 @@ fn routes() -> Router<Shared> {
         .layer(DefaultBodyLimit::max(COMPONENT_LIMIT))
         .delete(functions::undeploy);
     let graph = get(graph::get).post(graph::put).layer(DefaultBodyLimit::max(VALUE_LIMIT));
+    let schedules =
+        get(schedules::list).post(schedules::add).layer(DefaultBodyLimit::max(WISH_LIMIT));
     Router::new()
         .route("/graph", graph)
         .route("/graph/links", get(graph::links))
@@ -111,6 +117,9 @@ fn routes() -> Router<Shared> {
         .route("/admission/nodes/{node}/unban", post(admission::unban))
         .route("/audit", get(audit::list))
         .route("/decisions/{task}", get(decisions::show))
+        .route("/schedules", schedules)
+        .route("/schedules/{id}", delete(schedules::remove))
+        .route("/schedules/{id}/run", post(schedules::run))
         .route("/receipts", get(receipts::list))
         .route("/receipts/export", get(receipts::export_all))
         .route("/receipts/chain", get(receipts::export_chain))

@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0006_audit.sql"),
     include_str!("migrations/0007_quorum.sql"),
     include_str!("migrations/0008_graph.sql"),
+    include_str!("migrations/0013_plans.sql"),
 ];
 
 /// The schema that this program writes.

@@ -22,6 +22,7 @@ use crate::graph::GraphArea;
 use crate::inputs::Inputs;
 use crate::members::Members;
 use crate::open::{self, OpenError};
+use crate::plans::Plans;
 use crate::quorum::Quorum;
 use crate::reader::Readers;
 use crate::receipts::Receipts;
@@ -175,6 +176,11 @@ impl Store {
     /// Returns the audit, which is only ever added to.
     pub const fn audit(&self) -> Audit<'_> {
         Audit(self)
+    }
+
+    /// Returns what the node means to do: schedules, rollouts, batches of tasks.
+    pub const fn plans(&self) -> Plans<'_> {
+        Plans(self)
     }
 
     /// Returns the last routing decisions.

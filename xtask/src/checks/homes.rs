@@ -39,6 +39,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("coset", &["sedge-trust"]),
     ("spake2", &["sedge-trust"]),
     ("sysinfo", &["sedge-node"]),
+    ("croner", &["sedge-node"]),
+    ("jiff", &["sedge-node"]),
     ("cargo_metadata", &["xtask"]),
 ];
 

@@ -3,7 +3,7 @@
 use sedge_base::{ContentId, NodeId, TaskId, Timestamp};
 use sedge_store::{
     AppendError, AuditEntry, CountersignError, Deployment, Fault, Member, PutMemberError, Role,
-    Store, StoredDecision, StoredReceipt,
+    Store, StoredDecision, StoredPlan, StoredReceipt,
 };
 use tempfile::TempDir;
 
@@ -105,6 +105,33 @@ async fn deployments_are_replaced_by_name() {
     assert_eq!(store.deployments().get("fn-1").await.unwrap(), Some(deployment("two")));
     assert!(store.deployments().remove("fn-1").await.unwrap());
     assert!(!store.deployments().remove("fn-1").await.unwrap());
+}
+
+#[tokio::test]
+async fn plans_of_a_kind_are_kept_apart_from_others() {
+    let (_home, store) = new_store().await;
+    let plan = |kind: &str, id: &str, json: &str| StoredPlan {
+        kind: kind.to_owned(),
+        id: id.to_owned(),
+        at: Timestamp::from_millis(5),
+        json: json.to_owned(),
+    };
+    let plans = store.plans();
+    plans
+        .put(vec![plan("a", "2", "{}"), plan("a", "1", "{}"), plan("b", "1", "[]")])
+        .await
+        .unwrap();
+    plans.put(vec![plan("a", "1", "new")]).await.unwrap();
+    let listed = plans.list("a").await.unwrap();
+    assert_eq!(listed, [plan("a", "1", "new"), plan("a", "2", "{}")]);
+    assert!(plans.remove("a", "2").await.unwrap());
+    assert!(!plans.remove("a", "2").await.unwrap());
+    assert_eq!(plans.clear("a").await.unwrap(), 1);
+    assert!(plans.list("a").await.unwrap().is_empty());
+    assert_eq!(plans.list("b").await.unwrap(), [plan("b", "1", "[]")]);
+    let long = plan("a", &"x".repeat(257), "{}");
+    assert!(plans.put(vec![plan("a", "3", "{}"), long]).await.is_err());
+    assert!(plans.list("a").await.unwrap().is_empty(), "all of them or none");
 }
 
 #[tokio::test]

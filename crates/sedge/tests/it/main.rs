@@ -23,6 +23,7 @@ mod placement;
 mod proof;
 mod quorum;
 mod revocation;
+mod schedules;
 mod strangers;
 mod swarms;
 mod tls;
