@@ -3,6 +3,8 @@
 //! A plan belongs to the node that it was given to, and each step of it is on disk before it is taken
 //! (`docs/decisions/0025`).
 
+pub(crate) mod measure;
+mod rollouts;
 mod schedules;
 mod wish;
 
@@ -11,8 +13,12 @@ use std::sync::Arc;
 use sedge_capability::Failure;
 
 use crate::node::Node;
+use rollouts::Rollouts;
 use schedules::Schedules;
 
+pub use rollouts::{
+    Before, Gate, Phase, Rollout, RolloutAsk, RolloutState, RolloutStrategy, Step, StepState,
+};
 pub use schedules::{Missed, Run, RunState, Schedule, ScheduleAsk, ScheduleView, When, WhenError};
 pub use wish::{Ran, Wish};
 
@@ -20,6 +26,7 @@ pub use wish::{Ran, Wish};
 #[derive(Debug)]
 pub(crate) struct Plans {
     schedules: Schedules,
+    rollouts: Rollouts,
 }
 
 impl Plans {
@@ -27,6 +34,7 @@ impl Plans {
     pub(crate) fn new(max_tasks: u32) -> Self {
         Self {
             schedules: Schedules::default(),
+            rollouts: Rollouts::default(),
         }
     }
 }
@@ -36,7 +44,6 @@ impl Node {
     pub(crate) async fn remember_plans(self: &Arc<Self>) -> Result<(), Failure> {
         self.remember_schedules().await?;
         self.watch_schedules();
-        Ok(())
-
+        self.remember_rollouts().await
     }
 }

@@ -8,12 +8,34 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use sedge_base::ErrorKind;
 use sedge_capability::{End, Failure, Handle, Kind, Media, Name, Task};
 
+use crate::plans::measure::{Measured, Tally};
 use crate::wire::Offered;
 
 /// Everything that this node offers, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     entries: RwLock<BTreeMap<Name, Arc<Entry>>>,
+    /// Names of functions that are on their way here, and how often.
+    coming: Mutex<BTreeMap<Name, u32>>,
+}
+
+/// Room for one function that is on its way; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    registry: &'a Registry,
+    name: Name,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        let mut coming = self.registry.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = coming.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                coming.remove(&self.name);
+            }
+        }
+    }
 }
 
 /// One capability of this node.
@@ -24,6 +46,7 @@ pub(crate) struct Entry {
     /// Made once: compiling a schema costs more than a small task.
     schema: Option<jsonschema::Validator>,
     tokens_per_second: Mutex<Option<f64>>,
+    tally: Tally,
 }
 
 impl fmt::Debug for Entry {
@@ -67,10 +90,31 @@ impl Registry {
             running: AtomicU32::new(0),
             schema,
             tokens_per_second: Mutex::new(None),
+            tally: Tally::default(),
         });
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.insert(descriptor.name.clone(), entry);
         Ok(())
+    }
+
+    /// Takes room for a function that is on its way, if there is any: a new version needs none.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Exhausted`] when `limit` functions are here or on their way.
+    pub(crate) fn reserve(&self, name: &Name, limit: u32) -> Result<Room<'_>, Failure> {
+        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let is_function = |it: &Entry| it.handle.descriptor().kind == Kind::Function;
+        let here = entries.values().filter(|it| is_function(it)).count();
+        let new = coming.keys().filter(|it| !entries.contains_key(*it)).count();
+        let known = entries.contains_key(name) || coming.contains_key(name);
+        if !known && here + new >= limit as usize {
+            let text = format!("this node has {} functions, {limit} is its limit", here + new);
+            return Err(Failure::new(ErrorKind::Exhausted, "node_full", text));
+        }
+        *coming.entry(name.clone()).or_default() += 1;
+        Ok(Room { registry: self, name: name.clone() })
     }
 
     /// Stops offering a capability; running tasks go on. Returns whether it was offered.
@@ -148,8 +192,10 @@ impl Entry {
         })
     }
 
-    /// Learns from a task how fast this capability is here: a moving mean over about ten tasks.
+    /// Learns from a task how this capability fares here, and how fast a model is: a moving mean over
+    /// about ten tasks.
     pub(crate) fn learn(&self, end: &End) {
+        self.tally.note(end);
         if self.handle.descriptor().kind != Kind::Chat {
             return;
         }
@@ -158,6 +204,11 @@ impl Entry {
             let mut speed = self.speed();
             *speed = Some(speed.map_or(seen, |before| before * 0.9 + seen * 0.1));
         }
+    }
+
+    /// Returns how it fared since it was offered.
+    pub(crate) fn measured(&self) -> Measured {
+        self.tally.measured()
     }
 
     fn speed(&self) -> std::sync::MutexGuard<'_, Option<f64>> {

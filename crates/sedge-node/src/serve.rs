@@ -95,6 +95,16 @@ async fn answer(
             node.graph.answer(peer, ask, (reader, writer)).await;
             Ok(())
         }
+        Request::Version { name } => match node.version_here(&name).await {
+            Ok(held) => wire::send_reply(writer, &held).await,
+            Err(failure) => wire::send_refusal(writer, &failure).await,
+        },
+        Request::Restore { name, content, options } => {
+            match node.restore(name, content, options).await {
+                Ok(content) => wire::send_reply(writer, &content).await,
+                Err(failure) => wire::send_refusal(writer, &failure).await,
+            }
+        }
         Request::Drain { draining } => match node.drain_here(draining).await {
             Ok(changed) => wire::send_reply(writer, &changed).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,

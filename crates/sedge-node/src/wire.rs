@@ -8,6 +8,8 @@
 //! | `deploy` | the component | what became of it |
 //! | `undeploy` | none | whether it was there |
 //! | `drain` | none | whether that is new |
+//! | `version` | none | which version of a function lies there, and how it fares |
+//! | `restore` | none | its content id, once a component that lies there is offered again |
 //! | `hand` | none | its content id, once the other member has it |
 //! | `chain` | none | the other side's newest checkpoint, how it goes on from what the asker keeps, and what the other side keeps of third nodes |
 //! | about an artifact | none | see [`sedge_net::artifact`] |
@@ -69,6 +71,20 @@ pub(crate) enum Request {
     Drain {
         /// Which of both.
         draining: bool,
+    },
+    /// Which version of this function have you, and how does it fare?
+    Version {
+        /// Its name.
+        name: Name,
+    },
+    /// Offer this component, which you have, under this name.
+    Restore {
+        /// The name.
+        name: Name,
+        /// The component.
+        content: ContentId,
+        /// How it runs.
+        options: DeployOptions,
     },
     /// Give this function of yours to another member, and forget it when it is there.
     Hand {

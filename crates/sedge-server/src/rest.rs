@@ -16,6 +16,7 @@ mod pairing;
 mod query;
 mod quorum;
 mod receipts;
+mod rollouts;
 mod schedules;
 
 use axum::Router;
@@ -70,6 +71,8 @@ fn routes() -> Router<Shared> {
         .layer(DefaultBodyLimit::max(COMPONENT_LIMIT))
         .delete(functions::undeploy);
     let graph = get(graph::get).post(graph::put).layer(DefaultBodyLimit::max(VALUE_LIMIT));
+    let rollout =
+        get(rollouts::show).put(rollouts::plan).layer(DefaultBodyLimit::max(COMPONENT_LIMIT));
     let schedules =
         get(schedules::list).post(schedules::add).layer(DefaultBodyLimit::max(WISH_LIMIT));
     Router::new()
@@ -117,6 +120,10 @@ fn routes() -> Router<Shared> {
         .route("/admission/nodes/{node}/unban", post(admission::unban))
         .route("/audit", get(audit::list))
         .route("/decisions/{task}", get(decisions::show))
+        .route("/rollouts", get(rollouts::list))
+        .route("/rollouts/{id}", rollout)
+        .route("/rollouts/{id}/start", post(rollouts::start))
+        .route("/rollouts/{id}/rollback", post(rollouts::back))
         .route("/schedules", schedules)
         .route("/schedules/{id}", delete(schedules::remove))
         .route("/schedules/{id}/run", post(schedules::run))

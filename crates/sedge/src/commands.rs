@@ -50,6 +50,7 @@ commands! {
     chat::Chat,
     deploy::Deploy,
     call::Call,
+    rollout::Rollout,
     schedule::Schedule,
     artifact::Artifact,
     graph::Graph,

@@ -41,6 +41,7 @@ fn help() {
         "join",
         "deploy",
         "call",
+        "rollout",
         "schedule",
         "chat",
         "receipt",

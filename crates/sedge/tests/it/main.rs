@@ -23,6 +23,7 @@ mod placement;
 mod proof;
 mod quorum;
 mod revocation;
+mod rollouts;
 mod schedules;
 mod strangers;
 mod swarms;
