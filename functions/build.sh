@@ -67,7 +67,7 @@ for guest in environ probe web; do
 done
 
 # C guests get it here.
-for guest in stuck upper; do
+for guest in count stuck upper; do
     clang-19 --target=wasm32 -Oz -nostdlib -Wall -Wextra -Werror -Wl,--no-entry -Wl,--strip-all \
         -o "$cache/$guest.core.wasm" "$here/c/$guest.c"
     "$componentize" "$cache/$guest.core.wasm" "$here/$guest.wasm" \

@@ -3,6 +3,7 @@
 //! A plan belongs to the node that it was given to, and each step of it is on disk before it is taken
 //! (`docs/decisions/0025`).
 
+mod batches;
 pub(crate) mod measure;
 mod rollouts;
 mod schedules;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use sedge_capability::Failure;
 
 use crate::node::Node;
+use batches::Batches;
 use rollouts::Rollouts;
 use schedules::Schedules;
 
+pub use batches::{Batch, BatchAsk, BatchState, BatchTask, Gathered};
 pub use rollouts::{
     Before, Gate, Phase, Rollout, RolloutAsk, RolloutState, RolloutStrategy, Step, StepState,
 };
@@ -27,6 +30,7 @@ pub use wish::{Ran, Wish};
 pub(crate) struct Plans {
     schedules: Schedules,
     rollouts: Rollouts,
+    batches: Batches,
 }
 
 impl Plans {
@@ -35,6 +39,7 @@ impl Plans {
         Self {
             schedules: Schedules::default(),
             rollouts: Rollouts::default(),
+            batches: Batches::new(max_tasks),
         }
     }
 }
@@ -44,6 +49,7 @@ impl Node {
     pub(crate) async fn remember_plans(self: &Arc<Self>) -> Result<(), Failure> {
         self.remember_schedules().await?;
         self.watch_schedules();
-        self.remember_rollouts().await
+        self.remember_rollouts().await?;
+        self.remember_batches().await
     }
 }

@@ -6,6 +6,7 @@
 mod admission;
 mod artifacts;
 mod audit;
+mod batches;
 mod decisions;
 mod error;
 mod functions;
@@ -71,6 +72,8 @@ fn routes() -> Router<Shared> {
         .layer(DefaultBodyLimit::max(COMPONENT_LIMIT))
         .delete(functions::undeploy);
     let graph = get(graph::get).post(graph::put).layer(DefaultBodyLimit::max(VALUE_LIMIT));
+    let batches =
+        get(batches::list).post(batches::dispatch).layer(DefaultBodyLimit::max(INPUT_LIMIT));
     let rollout =
         get(rollouts::show).put(rollouts::plan).layer(DefaultBodyLimit::max(COMPONENT_LIMIT));
     let schedules =
@@ -120,6 +123,8 @@ fn routes() -> Router<Shared> {
         .route("/admission/nodes/{node}/unban", post(admission::unban))
         .route("/audit", get(audit::list))
         .route("/decisions/{task}", get(decisions::show))
+        .route("/batches", batches)
+        .route("/batches/{id}", get(batches::gather).delete(batches::remove))
         .route("/rollouts", get(rollouts::list))
         .route("/rollouts/{id}", rollout)
         .route("/rollouts/{id}/start", post(rollouts::start))

@@ -52,6 +52,7 @@ commands! {
     call::Call,
     rollout::Rollout,
     schedule::Schedule,
+    batch::Batch,
     artifact::Artifact,
     graph::Graph,
     why::Why,

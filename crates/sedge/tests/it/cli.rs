@@ -41,6 +41,7 @@ fn help() {
         "join",
         "deploy",
         "call",
+        "batch",
         "rollout",
         "schedule",
         "chat",

@@ -4,6 +4,7 @@
 
 mod admission;
 mod artifacts;
+mod batches;
 mod cli;
 mod crash;
 mod demo;
