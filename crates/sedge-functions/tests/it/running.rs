@@ -116,6 +116,32 @@ async fn row_078_ten_calls_of_which_two_fail_are_counted_by_themselves() {
     assert!(metrics.p50_ms > 0.0 && metrics.p50_ms <= metrics.p95_ms);
 }
 
+/// The resident memory of this process, in KiB, as Linux tells it.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Other tests of this process come and go meanwhile: the printed figure is a bound by order of
+/// magnitude; `cargo bench -p sedge-functions` takes the exact one.
+#[tokio::test]
+async fn row_073_a_thousand_live_instances_all_answer_and_the_memory_of_each_is_told() {
+    // One place more than live instances: the node's own way has room beside them.
+    let bench = Bench::with(FunctionsSection { pool: 1001, ..FunctionsSection::default() });
+    for (guest, input) in [("upper", "abc"), ("probe", "echo abc")] {
+        let function = bench.deploy(guest).await;
+        let before = resident_kib();
+        // Each has answered and is still there when the last one answers.
+        let live = bench::live(&function, input.into(), 1000).await.unwrap();
+        let each = resident_kib().saturating_sub(before) as f64 / 1000.0;
+        assert_eq!(live.len(), 1000);
+        println!("{guest}: 1,000 live instances, {each:.1} KiB each");
+        assert!(each < 1024.0, "{each} KiB each");
+        assert_eq!(answer(&function, input).await.to_lowercase(), "abc");
+    }
+}
+
 #[tokio::test]
 async fn live_instances_are_as_many_as_were_asked_for() {
     let bench = Bench::with(FunctionsSection { pool: 100, ..FunctionsSection::default() });
