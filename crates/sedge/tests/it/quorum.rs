@@ -139,6 +139,49 @@ fn row_047_a_worker_refuses_what_only_the_coordinator_does_and_names_it() {
 }
 
 #[test]
+fn row_080_of_two_claimers_within_five_seconds_one_wins_and_after_its_crash_the_other_takes_over() {
+    let mut machines = swarm(["one", "two", "three"]);
+    machines[0].json(&["quorum", "init", "two", "three"]);
+    settled(machines.iter());
+    let claim = ["quorum", "claim", "task/001", "--ttl", "5s", "--json"];
+    // Both at once, from two processes.
+    let said: Vec<Value> = std::thread::scope(|scope| {
+        let asking = [1, 2].map(|it| {
+            let command = &machines[it];
+            scope.spawn(move || command.run(&claim))
+        });
+        let outputs = asking.into_iter().map(|it| it.join().unwrap());
+        outputs.map(|it| serde_json::from_slice(&it.stdout).unwrap()).collect()
+    });
+    let (winner, loser) = if said[0]["fence"].is_u64() { (1, 2) } else { (2, 1) };
+    let won = &said[winner - 1];
+    assert_eq!(won["holder"], machines[winner].id(), "{said:?}");
+    assert_eq!(said[loser - 1]["error"]["code"], "claim_held", "one winner: {said:?}");
+    let log = machines[0].json(&["quorum", "log"]);
+    assert_eq!(log["claims"].as_array().unwrap().len(), 1, "{log}");
+    assert_eq!(log["claims"][0]["holder"], won["holder"], "{log}");
+
+    machines[winner].kill();
+    let mut taken = Value::Null;
+    until("the second takes over", || {
+        let output = machines[loser].run(&claim);
+        taken = serde_json::from_slice(&output.stdout).unwrap();
+        output.status.success()
+    });
+    assert_eq!(taken["holder"], machines[loser].id(), "{taken}");
+    assert!(taken["fence"].as_u64() > won["fence"].as_u64(), "{taken} after {won}");
+    // Not before the window of the first was over.
+    let ended = |it: &Value| it["until"].as_u64().unwrap();
+    assert!(ended(&taken) - 5000 >= ended(won), "{taken} after {won}");
+    // Back again, the first finds the claim held, and cannot give back what is not its own.
+    machines[winner].start();
+    until("it knows the coordinator", || !status(&machines[winner])["coordinator"].is_null());
+    let fence = won["fence"].to_string();
+    let freed = machines[winner].json(&["quorum", "release", "task/001", "--fence", &fence]);
+    assert_eq!(freed["released"], false);
+}
+
+#[test]
 fn what_was_decided_survives_when_every_voter_is_killed_at_once() {
     let meeting = tempfile::tempdir().unwrap();
     let mut machines = neighbours(["one", "two", "three"], meeting.path());
