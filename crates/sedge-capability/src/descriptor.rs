@@ -127,7 +127,7 @@ pub struct Descriptor {
     pub limits: Budgets,
     /// Whether a broken-off task may be repeated.
     pub idempotence: Idempotence,
-    /// What its receipts can prove.
+    /// What its receipts can prove at most; see [`End::profile`](crate::End::profile).
     pub rung: Rung,
     /// The module or model file behind it.
     #[serde(default)]

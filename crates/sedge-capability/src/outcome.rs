@@ -25,6 +25,11 @@ pub struct End {
     /// What only this kind of capability knows, such as a model's `finish_reason`.
     #[serde(default)]
     pub detail: serde_json::Map<String, serde_json::Value>,
+    /// What the output's bits depend on besides artifact and input, when the engine can compute them
+    /// again: the name of its arithmetic and every setting that the input left open. Without one, a
+    /// receipt of an engine that can is attested only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// The executing node's receipt; engines leave it empty, the node fills it in.
     #[serde(default)]
     pub receipt: Option<Box<Receipt>>,
@@ -38,6 +43,7 @@ impl End {
             failure: None,
             usage,
             detail: serde_json::Map::new(),
+            profile: None,
             receipt: None,
         }
     }

@@ -118,11 +118,12 @@ struct Says {
     /// The longest conversation or text here, in tokens.
     context: u32,
     limits: Budgets,
+    rung: Rung,
 }
 
 /// Describes an installed model.
 fn describe(installed: &Installed, facts: &Facts, says: Says) -> Result<Described, OpenError> {
-    let Says { kind, summary, input, output, context, limits } = says;
+    let Says { kind, summary, input, output, context, limits, rung } = says;
     let name = installed.id.parse();
     let labels = [
         ("model.family", facts.family.clone()),
@@ -139,7 +140,7 @@ fn describe(installed: &Installed, facts: &Facts, says: Says) -> Result<Describe
         labels: labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect(),
         limits,
         idempotence: Idempotence::Idempotent,
-        rung: Rung::Attested,
+        rung,
         content: Some(installed.content),
     }))
 }

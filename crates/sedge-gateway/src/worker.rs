@@ -58,6 +58,8 @@ pub(crate) struct Done {
     pub(crate) usage: Usage,
     /// What only this kind of capability knows.
     pub(crate) detail: serde_json::Map<String, serde_json::Value>,
+    /// What the output's bits depend on, if the same input gives the same output again.
+    pub(crate) profile: Option<String>,
 }
 
 /// What goes from the thread to the future of a task.

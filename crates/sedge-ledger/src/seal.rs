@@ -2,8 +2,9 @@
 
 use sedge_base::{ContentId, NodeId, Timestamp};
 use sedge_capability::{Descriptor, Task, Usage};
+use sedge_trust::Rung;
 use sedge_trust::canonical::MAX_INTEGER;
-use sedge_trust::receipt::{Body, Budgets, Status, Used};
+use sedge_trust::receipt::{Body, Budgets, MAX_PROFILE_BYTES, Status, Used};
 
 /// What the executor knows of a task that has ended.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,8 @@ pub struct Facts<'a> {
     pub status: Status,
     /// What it used.
     pub usage: Usage,
+    /// What the output's bits depend on, when they can be computed again.
+    pub profile: Option<&'a str>,
     /// When it started.
     pub started: Timestamp,
     /// When it ended.
@@ -57,8 +60,18 @@ fn number(value: u64) -> u64 {
 impl Facts<'_> {
     /// Returns the facts as a receipt says them.
     pub(crate) fn body(&self, place: Place) -> Body {
-        let Self { task, task_hash, descriptor, output_hash, status, usage, started, ended } =
-            *self;
+        let Self {
+            task,
+            task_hash,
+            descriptor,
+            output_hash,
+            status,
+            usage,
+            profile: _,
+            started,
+            ended,
+        } = *self;
+        let profile = self.profile();
         let Place { swarm_id, executor, sequence, previous } = place;
         let budgets = task.budgets.within(descriptor.limits);
         Body {
@@ -85,14 +98,26 @@ impl Facts<'_> {
                 tokens_out: usage.completion_tokens.unwrap_or(0).into(),
             },
             status,
-            rung: descriptor.rung,
+            rung: match (descriptor.rung, profile) {
+                (Rung::BitReplayable, None) => Rung::Attested,
+                (rung, _) => rung,
+            },
             executor,
             requester: task.requester,
             started_ms: started.as_millis(),
             ended_ms: ended.as_millis().max(started.as_millis()),
             sequence,
             previous,
+            profile: profile.map(str::to_owned),
         }
+    }
+
+    /// Returns the profile of an answer that is whole, if this capability's answers can be computed
+    /// again at all.
+    fn profile(&self) -> Option<&str> {
+        let able = self.descriptor.rung == Rung::BitReplayable && self.status == Status::Success;
+        let fits = |it: &&str| (1..=MAX_PROFILE_BYTES).contains(&it.len());
+        self.profile.filter(|_| able).filter(fits)
     }
 }
 

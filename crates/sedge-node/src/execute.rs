@@ -161,6 +161,7 @@ async fn finish(run: Run, watched: Watched, sink: Sink, (ledger, clock): (&Ledge
         output_hash: watched.output_hash,
         status: end.status,
         usage: end.usage,
+        profile: end.profile.as_deref(),
         started,
         ended: clock.now().max(started),
     };

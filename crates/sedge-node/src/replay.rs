@@ -10,8 +10,8 @@ use crate::node::{Node, with_source};
 use crate::view::{Ask, Compared, Offer, Replayed};
 
 impl Node {
-    /// Runs the task of a receipt again with the same component, input and budgets: on the node that
-    /// the caller names, or on another one than the first time, or here.
+    /// Runs the task of a receipt again with the same component or model, input and budgets: on the
+    /// node that the caller names, or on another one than the first time, or here.
     ///
     /// The time budget is not taken over: a slower machine may take longer. What ran again is a task
     /// of its own, with a receipt of its own.
@@ -72,9 +72,10 @@ impl Node {
         let output = Compared { first: body.output_hash, again: hash.finish() };
         let fuel = Compared { first: body.used.fuel, again: again.body.used.fuel };
         let status = Compared { first: body.status, again: end.status };
-        let equal = output.equal() && status.equal() && fuel.equal();
+        let profile = Compared { first: body.profile.clone(), again: again.body.profile.clone() };
+        let equal = output.equal() && status.equal() && fuel.equal() && profile.equal();
         let again = again.id().map_err(|it| failed(ErrorKind::Internal, "invalid_receipt", it))?;
-        Ok(Replayed { receipt: id, again, node, node_name, equal, output, fuel, status })
+        Ok(Replayed { receipt: id, again, node, node_name, equal, output, fuel, status, profile })
     }
 
     /// Finds a node that offers something of this content that can be run again: the named one, or
@@ -100,9 +101,11 @@ impl Node {
             let text = match pinned {
                 Some(node) => {
                     let name = self.members.name_of(&node);
-                    format!("node {name} has no component {component}; deploy it there first")
+                    format!(
+                        "node {name} has no component or model {component}; bring it there first"
+                    )
                 }
-                None => format!("no node has the component {component} any more"),
+                None => format!("no node has the component or model {component} any more"),
             };
             failed(ErrorKind::NotFound, "component_gone", text)
         })
@@ -117,7 +120,7 @@ fn replayable(body: &Body) -> Result<ContentId, Failure> {
         let used = body.used;
         return refused(if used.tokens_in > 0 || used.tokens_out > 0 {
             format!(
-                "the receipt of `{name}` is attested only: a model answered, and the receipt does not bind how it was sampled, so the same input may give another answer; both ends signed what was said"
+                "the receipt of `{name}` is attested only: a model answered, and its input left open how tokens are chosen, so the same input may give another answer; with a seed, or at temperature 0, an answer of the built-in engine can be computed again bit for bit"
             )
         } else {
             format!(

@@ -233,7 +233,7 @@ pub struct Replayed {
     pub node: NodeId,
     /// That node's name.
     pub node_name: String,
-    /// Whether output, fuel and status are equal.
+    /// Whether output, fuel, status and profile are equal.
     pub equal: bool,
     /// SHA-256 of the outputs.
     pub output: Compared<ContentId>,
@@ -241,6 +241,9 @@ pub struct Replayed {
     pub fuel: Compared<u64>,
     /// How both ended.
     pub status: Compared<sedge_trust::Status>,
+    /// What the bits of a model's answer depend on besides model and input; `None` of components.
+    /// Where they differ, different outputs prove nothing.
+    pub profile: Compared<Option<String>>,
 }
 
 /// One fact of two runs.

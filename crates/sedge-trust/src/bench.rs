@@ -161,6 +161,7 @@ fn body(keys: &VerifyKeys) -> Result<Body, IdError> {
         ended_ms: 1_700_000_000_001,
         sequence: 1,
         previous: Some(ContentId::of(b"the receipt before")),
+        profile: None,
     })
 }
 

@@ -54,7 +54,7 @@ pub enum Rung {
     Attested,
     /// Anyone can run the task again and compare.
     ReRunnable,
-    /// Anyone can run the task again and get the same bytes.
+    /// Anyone can run the task again under the receipt's profile and get the same bytes.
     BitReplayable,
 }
 
@@ -135,10 +135,18 @@ pub struct Body {
     pub sequence: u64,
     /// The id of the receipt before this one in the executor's chain; `None` at place 0 only.
     pub previous: Option<ContentId>,
+    /// What the output's bits depend on besides artifact and input: the name of the arithmetic, and
+    /// the settings that the input left open. Given exactly when the rung is
+    /// [`Rung::BitReplayable`]; see [`MAX_PROFILE_BYTES`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
 }
 
 /// The longest capability name in a receipt, in bytes.
 pub const MAX_CAPABILITY_BYTES: usize = 256;
+
+/// The longest profile in a receipt, in bytes.
+pub const MAX_PROFILE_BYTES: usize = 256;
 
 /// Why these facts make no receipt.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +200,11 @@ pub enum BodyError {
     /// Only the first receipt of a chain has none before it.
     #[error("the place in the chain and the receipt before it do not fit together")]
     Previous,
+    /// What can be computed again names its profile, and nothing else does.
+    #[error(
+        "a bit-replayable receipt, and no other one, has a profile of 1 to {MAX_PROFILE_BYTES} bytes"
+    )]
+    Profile,
 }
 
 impl BodyError {
@@ -216,6 +229,16 @@ impl Body {
         }
         if (self.sequence == 0) != self.previous.is_none() {
             return Err(BodyError::Previous);
+        }
+        let fits = match (&self.profile, self.rung) {
+            (Some(profile), Rung::BitReplayable) => {
+                !profile.is_empty() && profile.len() <= MAX_PROFILE_BYTES
+            }
+            (None, rung) => !matches!(rung, Rung::BitReplayable),
+            (Some(_), _) => false,
+        };
+        if !fits {
+            return Err(BodyError::Profile);
         }
         Ok(())
     }

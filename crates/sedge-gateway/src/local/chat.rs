@@ -14,6 +14,7 @@ use sedge_lm::{
     ChatError, ChatRequest, Finish, Finished, Gguf, Message, Model, Options, Piece, Role, Sampling,
     Shape,
 };
+use sedge_trust::Rung;
 use serde_json::json;
 
 use super::{Described, Local, OpenError, Says, describe, not_loaded, threads};
@@ -26,7 +27,8 @@ use crate::worker::{Done, Engine, Reply, Settings, Worker};
 /// A chat model on this machine's processor, loaded when it is needed.
 ///
 /// Its chunks are pieces of text, each of them whole UTF-8. The end's detail has `finish_reason`
-/// (`stop` or `length`), `model`, `prompt_ms`, `decode_ms` and `tokens_per_second`.
+/// (`stop` or `length`), `model`, `prompt_ms`, `decode_ms` and `tokens_per_second`. When the input says
+/// how tokens are chosen, the end has the profile under which they are chosen again.
 #[derive(Debug)]
 struct LocalChat {
     described: Described,
@@ -58,6 +60,7 @@ pub(super) fn open(
         output: json!({ "type": "string", "contentMediaType": "text/plain; charset=utf-8" }),
         context,
         limits: Budgets { tokens: Some(context), ..Budgets::default() },
+        rung: Rung::BitReplayable,
     };
     let described = describe(installed, &facts, says)?;
     let engine = ChatEngine {
@@ -133,6 +136,16 @@ fn facts_of(installed: &Installed) -> Result<Facts, OpenError> {
     })
 }
 
+/// Returns what an answer depends on besides the model's file and the input, which has the seed.
+fn profile(model: &Model, sampling: &Sampling) -> String {
+    let Sampling { temperature, top_p, top_k, repeat_penalty, repeat_last, seed: _ } = *sampling;
+    let (arithmetic, window) = (model.info().arithmetic, model.info().window);
+    format!(
+        "{arithmetic} window={window} temperature={temperature} top_p={top_p} top_k={top_k} \
+         repeat={repeat_penalty}/{repeat_last}"
+    )
+}
+
 /// How much less likely a token becomes that was just used.
 const REPEAT_PENALTY: f32 = 1.1;
 
@@ -147,6 +160,15 @@ struct ChatAsk {
 }
 
 impl ChatAsk {
+    /// Returns whether the input alone decides every token: it names a seed, or always takes the
+    /// likeliest, and no budget that it does not name ends the answer before.
+    fn decides_every_token(&self, window: usize) -> bool {
+        let Self { input, budget, .. } = self;
+        let chosen = input.seed.is_some() || input.temperature == Some(0.0);
+        let most = input.max_tokens.map_or(window, |it| it as usize);
+        chosen && budget.is_none_or(|it| it as usize >= most)
+    }
+
     /// Returns what the engine is asked; the model's presets fill what the caller left open.
     fn request(self, model: &Model) -> Result<ChatRequest, ChatError> {
         let Self { input, seed, preset, budget } = self;
@@ -202,7 +224,9 @@ impl Engine for ChatEngine {
     }
 
     fn answer(&self, model: &mut Model, ask: ChatAsk, reply: &mut Reply) -> Result<Done, Failure> {
+        let decided = ask.decides_every_token(model.info().window);
         let request = ask.request(model).map_err(|err| refused(&err))?;
+        let profile = decided.then(|| profile(model, &request.sampling));
         let stop = Arc::clone(reply.stop_flag());
         let mut broken = None;
         let finished = model.chat(request, &stop, &mut |piece| {
@@ -217,7 +241,11 @@ impl Engine for ChatEngine {
         });
         match broken {
             Some(failure) => Err(failure),
-            None => Ok(done(&self.model, &finished.map_err(|err| refused(&err))?)),
+            None => {
+                let finished = finished.map_err(|err| refused(&err))?;
+                let profile = profile.filter(|_| finished.finish != Finish::Cancelled);
+                Ok(Done { profile, ..done(&self.model, &finished) })
+            }
         }
     }
 }
@@ -256,7 +284,8 @@ fn done(model: &str, finished: &Finished) -> Done {
         ("decode_ms", json!(milliseconds(finished.decode))),
         ("tokens_per_second", json!(rate(finished.completion_tokens, finished.decode))),
     ];
-    Done { usage, detail: detail.into_iter().map(|(key, it)| (key.to_owned(), it)).collect() }
+    let detail = detail.into_iter().map(|(key, it)| (key.to_owned(), it)).collect();
+    Done { usage, detail, profile: None }
 }
 
 /// Returns a time in milliseconds, to the microsecond.

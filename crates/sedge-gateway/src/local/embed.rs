@@ -9,6 +9,7 @@ use bytes::Bytes;
 use sedge_base::ErrorKind;
 use sedge_capability::{Budgets, Capability, Descriptor, Failure, Kind, Outcome, Task, Usage};
 use sedge_lm::{EmbedError, Embedder};
+use sedge_trust::Rung;
 use serde_json::json;
 
 use super::{Described, Local, OpenError, Says, describe, not_loaded, threads};
@@ -44,6 +45,7 @@ pub(super) fn open(
         output: EmbedOutput::json_schema(),
         context: facts.context,
         limits: Budgets::default(),
+        rung: Rung::Attested,
     };
     let described = describe(installed, facts, says)?;
     let engine = EmbedEngine {
@@ -120,7 +122,7 @@ impl Engine for EmbedEngine {
         }
         let usage = Usage { prompt_tokens: Some(output.prompt_tokens), ..Usage::default() };
         let detail = [("model".to_owned(), json!(self.model))].into_iter().collect();
-        Ok(Done { usage, detail })
+        Ok(Done { usage, detail, profile: None })
     }
 }
 

@@ -150,13 +150,13 @@ impl Relay {
             output_bytes: self.sent,
             ..usage
         };
-        let (usage, detail, failed) = match done {
-            Some(Ok(Done { usage, detail })) => (counted(usage), detail, None),
-            Some(Err(failure)) => {
-                (counted(Usage::default()), serde_json::Map::new(), Some(failure))
-            }
-            None => (counted(Usage::default()), serde_json::Map::new(), None),
+        let (done, failed) = match done {
+            Some(Ok(done)) => (done, None),
+            Some(Err(failure)) => (Done::default(), Some(failure)),
+            None => (Done::default(), None),
         };
+        let Done { usage, detail, profile } = done;
+        let usage = counted(usage);
         let end = match (cut, failed) {
             (None, None) => End::success(usage),
             (None, Some(failure)) => End::failed(Status::Error, failure, usage),
@@ -177,7 +177,7 @@ impl Relay {
                 End::failed(Status::Error, failure, usage)
             }
         };
-        End { detail, ..end }
+        End { detail, profile, ..end }
     }
 }
 

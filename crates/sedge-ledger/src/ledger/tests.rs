@@ -67,10 +67,45 @@ async fn seal(ledger: &Ledger, task: &Task) -> Receipt {
         output_hash: ContentId::of(b"out"),
         status: Status::Success,
         usage: Usage { fuel: Some(7), took_us: 1500, ..Usage::default() },
+        profile: None,
         started: Timestamp::from_millis(10),
         ended: Timestamp::from_millis(12),
     };
     ledger.seal(facts).await.unwrap()
+}
+
+#[tokio::test]
+async fn only_a_whole_answer_with_a_profile_is_bit_replayable() {
+    let bench = Bench::new();
+    let ledger = bench.open().await;
+    let model = Descriptor { rung: Rung::BitReplayable, ..descriptor() };
+    let long = "x".repeat(300);
+    let cases = [
+        (&model, Status::Success, Some("bits"), Rung::BitReplayable),
+        (&model, Status::Success, None, Rung::Attested),
+        (&model, Status::Success, Some(long.as_str()), Rung::Attested),
+        (&model, Status::Cancelled, Some("bits"), Rung::Attested),
+        (&descriptor(), Status::Success, Some("bits"), Rung::ReRunnable),
+    ];
+    for (number, (descriptor, status, profile, rung)) in cases.into_iter().enumerate() {
+        let task = task(&format!("t-{number}"), bench.identity.node_id());
+        let facts = Facts {
+            task: &task,
+            task_hash: task.hash().unwrap(),
+            descriptor,
+            output_hash: ContentId::of(b"out"),
+            status,
+            usage: Usage::default(),
+            profile,
+            started: Timestamp::from_millis(10),
+            ended: Timestamp::from_millis(12),
+        };
+        let body = ledger.seal(facts).await.unwrap().body;
+        assert_eq!(body.rung, rung, "{number}");
+        assert_eq!(body.profile.is_some(), rung == Rung::BitReplayable, "{number}");
+        let kept = ledger.input(body.input_hash).await.unwrap().is_some();
+        assert!(kept || rung == Rung::Attested, "{number}: what can be run again is kept");
+    }
 }
 
 #[tokio::test]

@@ -94,6 +94,43 @@ fn the_arithmetic_has_a_name() {
     .assert_eq(&text);
 }
 
+/// How a prompt is split into what was kept and what is read now changes no bit.
+#[test]
+fn an_answer_after_a_kept_prompt_is_the_same_text() {
+    let gguf = Gguf::from_bytes(tiny_model(3)).unwrap();
+    let open = || Model::from_gguf(&gguf, &Options::default()).unwrap();
+    let ask = |model: &mut Model, turns: &[&str]| {
+        let turns = turns.iter().enumerate();
+        let role = |at: usize| if at.is_multiple_of(2) { Role::User } else { Role::Assistant };
+        let request = ChatRequest {
+            messages: turns
+                .map(|(at, it)| Message { role: role(at), content: (*it).to_owned() })
+                .collect(),
+            max_tokens: Some(40),
+            sampling: Sampling { temperature: 1.0, seed: 11, ..Sampling::default() },
+            stop: Vec::new(),
+            shape: None,
+        };
+        let mut text = String::new();
+        let finished = model.chat(request, &AtomicBool::new(false), &mut |piece| {
+            if let Piece::Text(piece) = piece {
+                text.push_str(piece);
+            }
+            ControlFlow::Continue(())
+        });
+        (text, finished.unwrap().cached_prompt_tokens)
+    };
+    let turns = ["tell me", "of what?", "of the sea, at night"];
+    let (cold, none) = ask(&mut open(), &turns);
+    let mut warm = open();
+    for kept in [&turns[..1], &turns[..]] {
+        ask(&mut warm, kept);
+    }
+    let (again, kept) = ask(&mut warm, &turns);
+    assert_eq!((again, none), (cold, 0));
+    assert!(kept > 0, "something was kept");
+}
+
 #[test]
 fn whole_answers_are_the_same_text() {
     let gguf = Gguf::from_bytes(tiny_model(3)).unwrap();

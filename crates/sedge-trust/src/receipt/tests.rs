@@ -36,6 +36,7 @@ pub(crate) fn body(sequence: u64, previous: Option<ContentId>) -> Body {
         ended_ms: 1_700_000_000_002,
         sequence,
         previous,
+        profile: None,
     }
 }
 
@@ -90,6 +91,15 @@ fn contradictions_are_refused() {
     let mut nameless = body(0, None);
     nameless.capability.clear();
     assert_eq!(nameless.check(), Err(BodyError::Capability));
+    let profile = || Some("sedge-lm-1".to_owned());
+    let replayable = Body { rung: Rung::BitReplayable, profile: profile(), ..body(0, None) };
+    assert_eq!(replayable.check(), Ok(()));
+    let unnamed = Body { profile: None, ..replayable.clone() };
+    assert_eq!(unnamed.check(), Err(BodyError::Profile));
+    let long = Body { profile: Some("x".repeat(MAX_PROFILE_BYTES + 1)), ..replayable };
+    assert_eq!(long.check(), Err(BodyError::Profile));
+    let useless = Body { profile: profile(), ..body(0, None) };
+    assert_eq!(useless.check(), Err(BodyError::Profile));
 }
 
 proptest! {

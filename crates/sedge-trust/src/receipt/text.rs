@@ -34,6 +34,7 @@ pub(super) fn canonical(body: &Body) -> Result<Vec<u8>, CanonicalError> {
         ended_ms,
         sequence,
         previous,
+        profile,
     } = body;
     let mut out = Writer(Vec::with_capacity(USUAL));
     out.raw("{");
@@ -46,6 +47,9 @@ pub(super) fn canonical(body: &Body) -> Result<Vec<u8>, CanonicalError> {
     out.hash(",\"input_hash\":", Some(input_hash));
     out.hash(",\"output_hash\":", Some(output_hash));
     out.hash(",\"previous\":", previous.as_ref());
+    if let Some(profile) = profile {
+        out.text(",\"profile\":", profile);
+    }
     out.hex(",\"requester\":", requester.as_bytes());
     out.raw(",\"rung\":");
     out.raw(rung_text(*rung));
@@ -211,6 +215,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_the_form_of_rfc_8785(
+            profile in proptest::option::of("[a-z \"\\\\\u{e4}]{1,9}"),
             capability in "[\\x00-\\x7f\u{80}-\u{ff}\u{e000}\u{10000}]{1,40}",
             numbers in any::<[u64; 11]>(),
             small in any::<bool>(),
@@ -232,6 +237,7 @@ mod tests {
                 ended_ms: numbers[4],
                 sequence: numbers[5],
                 previous: linked.then(|| ContentId::from_bytes(hashes[2])),
+                profile,
                 ..body(0, None)
             };
             match (canonical(&body), jcs(&body)) {

@@ -135,7 +135,8 @@ def verify(receipt, executor, requester):
     names = ["body", "executor_signature", "requester_signature"]
     check_fields(receipt, names + (["batch"] if batch else []), "the receipt")
     body = receipt["body"]
-    check_fields(body, BODY_FIELDS, "the body")
+    replayable = body.get("rung") == "bit-replayable"
+    check_fields(body, BODY_FIELDS | ({"profile"} if replayable else set()), "the body")
     if body["version"] != "sedge-receipt/1":
         raise Refused("the receipt has a form not known here")
     if body["executor"] != executor.hex():

@@ -46,6 +46,7 @@ fn body(sequence: u64, previous: Option<ContentId>) -> Body {
         ended_ms: 1_700_000_000_002,
         sequence,
         previous,
+        profile: Some("sedge-lm-1 größe".to_owned()),
     }
 }
 

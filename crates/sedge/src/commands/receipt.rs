@@ -40,7 +40,7 @@ enum Verb {
     Verify(verify::Verify),
     /// Write receipts to a file that anybody can verify
     Export(export::Export),
-    /// Run a task again with the same component and input, and compare
+    /// Run a task again with the same component or model and input, and compare
     Replay(replay::Replay),
     /// Show this node's newest checkpoint, and what it keeps of other nodes' chains
     Chains,

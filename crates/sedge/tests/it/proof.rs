@@ -210,6 +210,8 @@ fn a_member_that_goes_back_in_its_chain_is_reported_and_changes_nothing() {
     assert_eq!(kept()["checkpoint"], before, "what was kept stays");
     assert_eq!(kept()["contradiction"]["known"], before);
     assert_eq!(one.json(&["status"])["two_histories"], serde_json::json!(["two"]));
+    let doctor = String::from_utf8(one.run(&["doctor", "--json"]).stdout).unwrap();
+    assert!(doctor.contains("\"two_histories\""), "{doctor}");
     let held = one.folder().join("held.json");
     one.json(&["receipt", "checkpoint", "two", "--output", held.to_str().unwrap()]);
     let file = two.folder().join("chain.jsonl");
@@ -277,4 +279,61 @@ fn what_cannot_be_replayed_any_more_says_what_is_gone() {
     assert_eq!(replay(&large)["code"], "input_gone");
     one.json(&["deploy", PROBE, "--id", "fn-1"]);
     assert_eq!(replay(&small)["code"], "component_gone");
+}
+
+/// A machine with a model that computes with so many threads, and a window of so many tokens.
+fn with_model(name: &'static str, threads: u32, window: u32) -> Machine {
+    let mut machine = Machine::new(name, Vec::new());
+    fs::write(machine.folder().join("tiny.gguf"), sedge_lm::testing::tiny_model(7)).unwrap();
+    configure(&machine, threads, window);
+    machine.start();
+    machine
+}
+
+fn configure(machine: &Machine, threads: u32, window: u32) {
+    let path = machine.folder().join("tiny.gguf").display().to_string();
+    machine.write_config(&format!(
+        "[gateway]\nchat = {path:?}\nembedding = \"none\"\nthreads = {threads}\ncontext = {window}\n"
+    ));
+}
+
+#[test]
+fn a_models_answer_to_an_input_with_a_seed_is_computed_again_bit_for_bit() {
+    let (one, mut two) = (with_model("one", 1, 256), with_model("two", 2, 256));
+    one.pair(&two);
+    let ask = |more: &[&str]| {
+        let said = ["chat", "tell me", "--on", "one", "--max-tokens", "24"];
+        let said = one.json(&[&said[..], more].concat());
+        (said["text"].clone(), one.json(&["receipt", "show", "last"])["body"].clone())
+    };
+    until("two knows the models", || two.json(&["models"]).to_string().contains("one"));
+    let (text, first) = ask(&["--seed", "7", "--temperature", "1"]);
+    assert_eq!((&first["rung"], &first["executor"]), (&"bit-replayable".into(), &one.id().into()));
+    let profile = first["profile"].as_str().unwrap();
+    assert!(profile.starts_with(sedge_lm::ARITHMETIC), "{profile}");
+    let (other, _) = ask(&["--seed", "8", "--temperature", "1"]);
+    assert_ne!(text, other, "the seed counts");
+
+    // Another process, with another number of threads, computes the same bits.
+    let id = first["task_id"].as_str().unwrap().to_owned();
+    let replayed = one.json(&["receipt", "replay", &id, "--on", "two"])[0].clone();
+    assert_eq!((&replayed["equal"], &replayed["node"]), (&true.into(), &two.id().into()));
+    assert_eq!(replayed["output"]["first"], first["output_hash"]);
+    assert_eq!(replayed["output"]["again"], first["output_hash"]);
+    assert_eq!(replayed["profile"]["again"], profile);
+    // So does the likeliest token of each, which needs no chance.
+    ask(&["--temperature", "0"]);
+    assert_eq!(one.json(&["receipt", "replay", "last", "--on", "two"])[0]["equal"], true);
+    // What the input leaves open cannot be held against anybody.
+    assert_eq!(ask(&[]).1["rung"], "attested");
+
+    // Under other settings the answer proves nothing, and that is said.
+    two.kill();
+    configure(&two, 1, 128);
+    two.start();
+    until("two is back", || one.json(&["models"]).to_string().contains("two"));
+    let (exit, error) = one.fails(&["receipt", "replay", &id, "--on", "two"]);
+    assert_eq!(exit, 13, "{error}");
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("window=256") && hint.contains("window=128"), "{error}");
 }

@@ -37,8 +37,16 @@ impl Replay {
             return Ok(());
         }
         let message = format!("{different} of {} runs gave something else", all.len());
-        Err(Failed::new(ErrorKind::Corrupt, message)
-            .hint("a component that is deployed with other settings there may answer otherwise"))
+        let hint = match all.iter().find(|it| !it.profile.equal()) {
+            Some(it) => format!(
+                "the model ran under other settings: `{}` then, `{}` now; it proves nothing",
+                it.profile.first.as_deref().unwrap_or("none"),
+                it.profile.again.as_deref().unwrap_or("none"),
+            ),
+            None => "a component that is deployed with other settings there may answer otherwise"
+                .to_owned(),
+        };
+        Err(Failed::new(ErrorKind::Corrupt, message).hint(hint))
     }
 }
 
