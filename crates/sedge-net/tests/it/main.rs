@@ -11,6 +11,7 @@ mod places;
 mod pool;
 #[cfg(target_os = "linux")]
 mod processes;
+#[cfg(target_os = "linux")]
 mod relays;
 mod swarm;
 mod web;

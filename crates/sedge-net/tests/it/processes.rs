@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::peers::{Guests, SOON, identity, local, websocket};
+use crate::relays::relay;
 
 /// What row 21 sends.
 const PAYLOAD: usize = 1 << 20;
@@ -23,9 +24,11 @@ const BOUND: Duration = Duration::from_millis(1);
 const ROUNDS: usize = 32;
 const LOCAL: &str = "serve-local=";
 const WEBSOCKET: &str = "serve-websocket=";
+/// Followed by a seed of a key and the address to listen at, with `@` between.
+pub(crate) const RELAY: &str = "serve-relay=";
 
 /// The other process, ended when this is dropped: its input ends.
-struct Other {
+pub(crate) struct Other {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -33,9 +36,14 @@ struct Other {
 
 impl Other {
     /// Waits for a line that begins like this, and returns the rest.
-    fn says(&mut self, beginning: &str) -> String {
+    pub(crate) fn says(&mut self, beginning: &str) -> String {
         let mut lines = self.output.by_ref().lines().map_while(Result::ok);
         lines.find_map(|it| it.strip_prefix(beginning).map(str::to_owned)).unwrap()
+    }
+
+    /// Ends it as a power cut does: `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
     }
 }
 
@@ -47,7 +55,7 @@ impl Drop for Other {
 }
 
 /// Starts this program as another process, which runs nothing but [`other_process`].
-fn start(order: &str) -> Other {
+pub(crate) fn start(order: &str) -> Other {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "processes::other_process", "--nocapture", order])
         .stdin(Stdio::piped())
@@ -70,6 +78,8 @@ fn other_process() {
             serve(&local(&identity(2), Path::new(&dir), &guests).await).await;
         } else if order(WEBSOCKET).is_some() {
             serve(&websocket(&identity(2), &Guests::everybody()).await).await;
+        } else if let Some(at) = order(RELAY) {
+            serve_relay(&at).await;
         }
     });
 }
@@ -91,6 +101,17 @@ async fn serve(end: &dyn Transport) {
         _ = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())) => {}
     }
     end.close(SOON).await;
+}
+
+#[expect(clippy::print_stdout, reason = "what the parent reads")]
+async fn serve_relay(order: &str) {
+    let (seed, at) = order.split_once('@').unwrap();
+    let (_relay, addr) =
+        relay(seed.parse().unwrap(), at.parse().unwrap(), &Guests::everybody()).await;
+    println!("\nready {addr}");
+    let until_the_parent_is_gone =
+        tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    drop(until_the_parent_is_gone.await);
 }
 
 /// Answers each payload with a byte as soon as it is there, and with itself when it is asked to.
@@ -152,6 +173,21 @@ async fn row_021_a_mebibyte_between_two_processes_within_a_millisecond() {
     }
     println!("median of the best run: {best:?}");
     assert!(best < BOUND, "a mebibyte took {best:?}");
+
+    // It is memory that both share: what the other process has not read yet lies there as a memory
+    // file, which this one can no longer change.
+    let mut unread = conn.open(SOON).await.unwrap();
+    unread.send.write_all(&payload()[..PAYLOAD / 4]).await.unwrap();
+    let end = Instant::now() + SOON;
+    let files = format!("/proc/{}/fd", other.child.id());
+    let is_memory = |it: std::fs::DirEntry| {
+        let file = std::fs::read_link(it.path()).ok()?;
+        file.to_str()?.starts_with("/memfd:").then_some(())
+    };
+    while !std::fs::read_dir(&files).unwrap().any(|it| it.ok().and_then(is_memory).is_some()) {
+        assert!(Instant::now() < end, "no memory file of the other process");
+        tokio::task::yield_now().await;
+    }
     here.close(SOON).await;
 }
 

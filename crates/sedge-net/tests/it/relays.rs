@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, interval};
 
 use crate::peers::{Guests, SOON, identity, loopback};
+use crate::processes::{Other, RELAY, start};
 
 /// An end that has no way to others but relays.
 async fn behind(seed: u8, guests: &Arc<Guests>) -> Quic {
@@ -21,7 +22,7 @@ async fn behind(seed: u8, guests: &Arc<Guests>) -> Quic {
     Quic::bind(options, guests).await.unwrap()
 }
 
-async fn relay(
+pub(crate) async fn relay(
     seed: u8,
     at: std::net::SocketAddr,
     guests: &Arc<Guests>,
@@ -31,6 +32,13 @@ async fn relay(
     let server = RelayServer::open(&identity, at, guests).await.unwrap();
     let addr = RelayAddr::at(identity.node_id(), server.listening());
     (server, addr)
+}
+
+/// A relay in a process of its own.
+fn process(seed: u8, at: std::net::SocketAddr) -> (Other, RelayAddr) {
+    let mut other = start(&format!("{RELAY}{seed}@{at}"));
+    let addr = other.says("ready ").parse().unwrap();
+    (other, addr)
 }
 
 /// Asks again until something is true.
@@ -87,8 +95,8 @@ async fn asks(from: &Quic, to: &PeerAddr) -> Conn {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_031_of_two_relays_one_is_killed_three_failures_mark_it_and_traffic_continues() {
     let guests = Guests::everybody();
-    let (first, first_addr) = relay(21, loopback(), &guests).await;
-    let (second, second_addr) = relay(22, loopback(), &guests).await;
+    let (first, first_addr) = process(21, loopback());
+    let (second, second_addr) = process(22, loopback());
     let (a, b) = (behind(1, &guests).await, Arc::new(behind(2, &guests).await));
     let both = BTreeSet::from([first_addr.clone(), second_addr.clone()]);
     a.set_relays(&both).await;
@@ -102,8 +110,8 @@ async fn row_031_of_two_relays_one_is_killed_three_failures_mark_it_and_traffic_
     };
     assert!(state(&a, &first_addr).healthy && state(&a, &second_addr).healthy);
 
-    let at = first.listening();
-    first.close(SOON).await;
+    let at = format!("127.0.0.1:{}", first_addr.port).parse().unwrap();
+    first.kill();
     for end in [&a, &*b] {
         until("the dead relay is unhealthy", || !state(end, &first_addr).healthy).await;
         let dead = state(end, &first_addr);
@@ -112,18 +120,17 @@ async fn row_031_of_two_relays_one_is_killed_three_failures_mark_it_and_traffic_
     drop(asks(&a, &to).await);
 
     // It comes back with its key and port, and carries alone when the other one dies.
-    let (first, again) = relay(21, at, &guests).await;
+    let (_first, again) = process(21, at);
     assert_eq!(again, first_addr);
     for end in [&a, &*b] {
         until("it is healthy again", || state(end, &first_addr).healthy).await;
     }
-    second.close(SOON).await;
+    second.kill();
     for end in [&a, &*b] {
         until("the other one is unhealthy", || !state(end, &second_addr).healthy).await;
     }
     drop(asks(&a, &to).await);
     echo.abort();
-    first.close(SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
