@@ -5,6 +5,7 @@
 
 mod home;
 mod swarm;
+mod trust;
 
 use serde::{Deserialize, Serialize};
 

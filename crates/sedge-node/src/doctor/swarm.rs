@@ -36,6 +36,8 @@ impl Node {
             findings.push(Finding::new("two_histories", name, text).next(step));
         }
         findings.extend(self.examine_deployments().await);
+        findings.extend(self.examine_admission().await);
+        findings.extend(self.examine_quorum());
         findings
     }
 

@@ -7,9 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use sedge_net::{Conn, Frame, FrameReader, FrameWriter, Protocol, Transport};
+use sedge_trust::Identity;
+use serde_json::{Value, json};
 
-use crate::machine::{Machine, UPPER, until};
+use crate::machine::{Machine, PATIENCE, UPPER, until};
+use crate::strangers::{end, place, runtime};
 
 /// Returns what the doctor finds: the code, the subject and the next step of each fault.
 fn findings(machine: &Machine) -> Vec<Value> {
@@ -176,13 +179,111 @@ fn of_a_swarm(seen: &mut BTreeSet<String>) {
     named(seen, &b, "cut_off");
 }
 
+const SECRET: &str = "a-secret-of-the-two-of-us";
+
+/// Faults of who may come in, and of who decides.
+fn of_trust(seen: &mut BTreeSet<String>) {
+    let core = Machine::new("core", vec!["--no-model"]);
+    core.write_config(&format!(
+        "[admission]\nmodes = ['challenge', 'tofu']\n[admission.devices.edge-1]\nsecret = '{SECRET}'\n"
+    ));
+    let mut core = core;
+    core.start();
+    // It has a door of its own, for a swarm that it will no longer own.
+    let mut edge = Machine::new("edge-1", vec!["--no-model"]);
+    edge.write_config("[admission]\nmodes = ['tofu']\n");
+    edge.start();
+    let stranger = Machine::up("edge-2");
+    let list = core.json(&["admission", "list"]);
+    let at = list["addresses"][0].as_str().unwrap();
+
+    let joined = edge.json(&["join", "--at", at, "--token", SECRET]);
+    assert_eq!(joined["admitted"]["mode"], "challenge", "{joined}");
+    named(seen, &edge, "membership_ends");
+    named(seen, &edge, "admission_idle");
+    stranger.fails(&["join", "--at", at, "--wait", "0s"]);
+    named(seen, &core, "asks_to_join");
+    let liar = Machine::up("edge-9");
+    core.json(&["admission", "ban", &liar.id(), "--for", "1h"]);
+    named(seen, &core, "banned");
+
+    core.json(&["quorum", "init", "edge-1"]);
+    until("there is a coordinator", || !core.json(&["quorum", "status"])["coordinator"].is_null());
+    healed(&core, "no_majority");
+    edge.kill();
+    until("there is none", || core.json(&["quorum", "status"])["coordinator"].is_null());
+    named(seen, &core, "no_majority");
+
+    core.kill();
+    core.write_config("[admission]\nmodes = ['dev']\n");
+    core.start();
+    named(seen, &core, "admission_dev");
+}
+
+/// Says as a member what it was told, with a clock of its own.
+async fn answer_by_another_clock(conn: &Conn, behind_ms: u64) {
+    while let Ok(stream) = conn.accept().await {
+        let mut writer = FrameWriter::new(stream.send);
+        let asked = FrameReader::new(stream.recv).next().await.unwrap().unwrap();
+        let mut said: Value = asked.parse().unwrap();
+        let reply = if said["op"] == "advert" {
+            let now = said["now"].as_u64().unwrap();
+            said["now"] = (now - behind_ms).into();
+            said["checkpoint"] = Value::Null;
+            Frame::json(REPLY, &said)
+        } else {
+            Frame::json(REFUSED, &json!({"kind": "denied", "code": "no", "message": "no"}))
+        };
+        writer.write(&reply.unwrap()).await.unwrap();
+        writer.into_inner().finish().await.unwrap();
+    }
+}
+
+const REPLY: u8 = 3;
+const REFUSED: u8 = 5;
+const HOUR_MS: u64 = 3_600_000;
+
+/// A member whose clock is an hour behind, and nothing else wrong with it.
+fn of_a_clock(seen: &mut BTreeSet<String>) {
+    let (one, mut two) = (Machine::up("one"), Machine::up("two"));
+    one.pair(&two);
+    two.kill();
+    let (identity, place) = (Identity::load_or_create(&two.home()).unwrap(), place(&one));
+    runtime().block_on(async {
+        let late = end(&identity).await;
+        let conn = late.dial(&place, Protocol::Mesh, PATIENCE).await.unwrap();
+        let look = tokio::task::spawn_blocking(move || {
+            until("its clock is named", || {
+                findings(&one).iter().any(|it| {
+                    it["code"] == "clock_differs"
+                        && it["message"].as_str().unwrap().contains("behind")
+                })
+            });
+            let mut seen = BTreeSet::new();
+            named(&mut seen, &one, "clock_differs");
+            seen
+        });
+        tokio::select! {
+            looked = look => seen.extend(looked.unwrap()),
+            () = answer_by_another_clock(&conn, HOUR_MS) => panic!("the connection ended"),
+        }
+        late.close(PATIENCE).await;
+    });
+}
+
 #[test]
 fn twenty_injected_faults_are_named_with_the_next_step() {
     let mut seen = BTreeSet::new();
     of_a_home(&mut seen);
     of_a_node(&mut seen);
     of_a_swarm(&mut seen);
-    assert!(seen.len() >= 20, "{}: {seen:?}", seen.len());
+    of_trust(&mut seen);
+    of_a_clock(&mut seen);
+    // Those of files, disks and functions are counted beside those of the network and of trust.
+    let local = ["home_", "config_", "database_", "run_file_", "function_", "disk_"];
+    let (beside, mesh): (Vec<_>, Vec<_>) =
+        seen.iter().partition(|code| local.iter().any(|it| code.starts_with(it)));
+    assert!(mesh.len() >= 20 && beside.len() >= 8, "{mesh:?} {beside:?}");
 }
 
 #[test]

@@ -23,13 +23,13 @@ impl Admission for Everybody {
 }
 
 /// Opens an end with a key of one's own choice.
-async fn end(identity: &Identity) -> Quic {
+pub(crate) async fn end(identity: &Identity) -> Quic {
     let any = "127.0.0.1:0".parse().unwrap();
     let options = QuicOptions::new(Secret::new(*identity.signing_seed()), vec![any]);
     Quic::bind(options, Arc::new(Everybody)).await.unwrap()
 }
 
-fn place(machine: &Machine) -> PeerAddr {
+pub(crate) fn place(machine: &Machine) -> PeerAddr {
     let at = machine.json(&["status"])["mesh"][0].as_str().unwrap().parse().unwrap();
     PeerAddr::new(machine.id().parse().unwrap()).with(at)
 }
@@ -46,7 +46,7 @@ async fn say(conn: &Conn, frames: &[Frame]) -> Option<(u8, Value)> {
     Some((answer.kind, answer.parse().unwrap_or_default()))
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
