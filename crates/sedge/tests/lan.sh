@@ -32,11 +32,24 @@ for side in left right; do
 done
 echo "before pairing, nobody listens beyond loopback"
 
-code=$(on left "$sedge" invite --no-wait --json | get 'it["code"]')
-on right "$sedge" join "$code" >/dev/null
-for side in left right; do until_true "$side lists both" online "$side"; done
+# From the invitation until both list each other, by the code alone (row 246): the best of three, since load only adds.
+join_by_code() {
+  local best=99000000 round began code took side
+  for round in 1 2 3; do
+    began=${EPOCHREALTIME/./}
+    code=$(on left "$sedge" invite --no-wait --json | get 'it["code"]')
+    on right "$sedge" join "$code" >/dev/null
+    for side in left right; do until_true "$side lists both" online "$side"; done
+    took=$((${EPOCHREALTIME/./} - began))
+    [ $took -ge $best ] || best=$took
+    [ $best -gt 3000000 ] || break
+    [ "$round" = 3 ] || on left "$sedge" revoke right >/dev/null
+  done
+  echo "joined with the code alone: both listed after $((best / 1000)) ms"
+  [ $best -le 3000000 ] || die "both are listed only after $((best / 1000)) ms"
+}
+join_by_code
 [ -n "$(open_to_others left)" ] || die 'left does not listen although it is paired'
-echo "joined with the code alone"
 
 on left "$sedge" deploy "$functions/upper.wasm" --id upper --to all >/dev/null
 on left "$sedge" deploy "$functions/probe.wasm" --id probe --to right >/dev/null
