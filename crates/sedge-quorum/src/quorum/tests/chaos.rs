@@ -1,6 +1,10 @@
 //! Cuts, deaths and a wild clock, by a seed: what was acknowledged stays, no fence is held twice.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use sedge_base::{NodeId, Timestamp};
@@ -83,9 +87,29 @@ async fn run(seed: u64) {
     assert!(!written.is_empty(), "seed {seed}: nothing was ever decided");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_was_acknowledged_survives_cuts_and_deaths() {
-    for seed in 1..=6 {
-        run(seed).await;
-    }
+/// How many seeds every run of the tests plays.
+const SEEDS: u64 = 200;
+
+#[test]
+fn what_was_acknowledged_survives_cuts_and_deaths_under_two_hundred_seeds() {
+    let (next, failed) = (AtomicU64::new(1), Mutex::new(Vec::new()));
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let play = || {
+        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|it| *it <= SEEDS)
+        {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+            // What a panic says is printed; the others are played all the same.
+            if catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(seed)))).is_err() {
+                failed.lock().unwrap().push(seed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(play);
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "failing seeds: {failed:?}; each says above what was lost");
 }
