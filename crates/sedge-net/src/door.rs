@@ -238,6 +238,9 @@ impl Door {
                     DialError::Silent { peer, within: started.elapsed(), tried: tried() }
                 }
                 Ok(Err(Fault::NoAddress)) => DialError::NoAddress { peer, tried: tried() },
+                Ok(Err(Fault::Verdict(Verdict::Refused(CloseReason::Full)))) => {
+                    DialError::Full { peer }
+                }
                 Ok(Err(Fault::Verdict(Verdict::Refused(reason)))) => {
                     DialError::Refused { peer, reason }
                 }

@@ -11,7 +11,7 @@ mod tree;
 mod view;
 mod window;
 
-pub(crate) use self::quota::{Quota, Rate};
+pub use self::quota::{Quota, Rate};
 pub use self::tree::PostCounts;
 pub(crate) use self::tree::Tree;
 pub(crate) use self::view::View;

@@ -91,7 +91,7 @@ mod measure;
 pub use conn::{CloseReason, Conn, ConnError, Facts, Halves, Link, PathClass, Side};
 pub use events::{Metrics, SwarmMetrics};
 pub use frame::{Frame, FrameError, FrameReader, FrameWriter, JsonError, USUAL_LIMIT};
-pub use gossip::PostCounts;
+pub use gossip::{PostCounts, Quota, Rate};
 pub use lan::{DiscoverError, Lan, LanError, LanOptions, Nameplate};
 #[cfg(target_os = "linux")]
 pub use local::{Local, LocalError, LocalOptions};

@@ -28,6 +28,8 @@ pub struct MemoryNet(Arc<Mutex<Net>>);
 struct Net {
     ends: BTreeMap<NodeId, End>,
     cut: BTreeSet<(NodeId, NodeId)>,
+    /// How far away nodes are; the others are on this machine.
+    paths: BTreeMap<(NodeId, NodeId), PathClass>,
     wires: Vec<Weak<Wire>>,
 }
 
@@ -83,6 +85,17 @@ impl MemoryNet {
     /// Mends the link between two nodes.
     pub fn heal(&self, a: NodeId, b: NodeId) {
         self.lock().cut.remove(&between(a, b));
+    }
+
+    /// Puts two nodes so far away from each other, for the connections that they have, too.
+    pub fn set_path(&self, a: NodeId, b: NodeId, path: PathClass) {
+        let mut net = self.lock();
+        net.paths.insert(between(a, b), path);
+        for wire in net.wires.iter().filter_map(Weak::upgrade) {
+            if between(wire.nodes[0], wire.nodes[1]) == between(a, b) {
+                wire.path.send_replace(path);
+            }
+        }
     }
 
     /// Kills a node: it is gone, and its peers see it fall silent.
@@ -143,7 +156,8 @@ impl Memory {
             Refused { peer: self.node, protocol }.emit(&end.metrics);
             return Err(DialError::Refused { peer, reason: CloseReason::NotAdmitted });
         }
-        let wire = Wire::new([self.node, peer], protocol);
+        let path = net.paths.get(&between(self.node, peer)).copied().unwrap_or(PathClass::Local);
+        let wire = Wire::new([self.node, peer], protocol, path);
         net.wires.retain(|it| it.strong_count() > 0);
         net.wires.push(Arc::downgrade(&wire));
         let (near, far) = MemoryLink::pair(wire);
@@ -171,7 +185,7 @@ impl Transport for Memory {
             return Err(DialError::NotAdmitted { peer });
         }
         let (near, far, end) = self.connect(peer, protocol)?;
-        let path = PathClass::Local;
+        let path = near.path();
         let handed = tokio::time::timeout(within, end.accepted.send(far)).await;
         if !matches!(handed, Ok(Ok(()))) {
             let tried = Tried { direct: Vec::new(), lan: Heard::Off, relays: Vec::new() };
@@ -221,14 +235,15 @@ struct Wire {
     /// The one that dialled, and the other.
     nodes: [NodeId; 2],
     protocol: Protocol,
+    path: watch::Sender<PathClass>,
     ended: watch::Sender<Option<Ending>>,
     pipes: Mutex<Vec<Weak<Pipe>>>,
 }
 
 impl Wire {
-    fn new(nodes: [NodeId; 2], protocol: Protocol) -> Arc<Self> {
-        let ended = watch::Sender::new(None);
-        Arc::new(Self { nodes, protocol, ended, pipes: Mutex::default() })
+    fn new(nodes: [NodeId; 2], protocol: Protocol, path: PathClass) -> Arc<Self> {
+        let (path, ended) = (watch::Sender::new(path), watch::Sender::new(None));
+        Arc::new(Self { nodes, protocol, path, ended, pipes: Mutex::default() })
     }
 
     /// Ends the connection; the first ending counts.
@@ -301,7 +316,7 @@ impl Link for MemoryLink {
             peer,
             protocol: self.wire.protocol,
             dialled_by: self.dialled_by,
-            path: PathClass::Local,
+            path: *self.wire.path.borrow(),
             rtt: Some(Duration::ZERO),
         }
     }

@@ -23,6 +23,9 @@ use crate::transport::{DialError, Heard, PeerAddr, Protocol, Transport, Tried};
 const SAME_MOMENT: Duration = Duration::from_secs(2);
 /// How often connections that nobody uses are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Connections of one peer that were replaced and still carry something; with more, the oldest is
+/// closed, so that nobody fills the node by dialling again and again.
+const RETIRED: usize = 4;
 /// Connections that wait for somebody who serves them.
 const WAITING: usize = 64;
 
@@ -266,6 +269,9 @@ impl Pool {
                     live
                 }
             };
+            while state.retired.len() > RETIRED {
+                state.retired.remove(0).conn.close(CloseReason::Duplicate);
+            }
             state.live.insert(kept).conn.clone()
         };
         peer.changed.notify_waiters();

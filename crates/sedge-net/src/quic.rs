@@ -40,8 +40,6 @@ const HANDSHAKES: usize = 64;
 const WAITING: usize = 64;
 /// How long closing waits for the port; a connection that somebody still holds keeps it longer.
 const FREED: Duration = Duration::from_millis(250);
-/// Streams that a peer may have open on one connection.
-const STREAMS: u32 = 256;
 /// The byte by which the accepting side says that it admitted the dialling one.
 const WELCOME: u8 = 1;
 
@@ -78,6 +76,8 @@ pub struct QuicOptions {
     pub liveness: Liveness,
     /// The most connections that peers may have with this end (those we dial are not counted).
     pub max_accepted: usize,
+    /// Streams that a peer may have open on one connection.
+    pub max_streams: u32,
 }
 
 impl QuicOptions {
@@ -91,6 +91,7 @@ impl QuicOptions {
             lan: None,
             liveness: Liveness::default(),
             max_accepted: 256,
+            max_streams: 256,
         }
     }
 }
@@ -173,7 +174,8 @@ impl Quic {
         options: QuicOptions,
         admission: Arc<dyn Admission>,
     ) -> Result<Self, BindError> {
-        let QuicOptions { secret, listen, protocols, lan, liveness, max_accepted } = options;
+        let QuicOptions { secret, listen, protocols, lan, liveness, max_accepted, max_streams } =
+            options;
         let metrics = Arc::new(Metrics::default());
         let gate = Gate { admission: Arc::clone(&admission), metrics: Arc::clone(&metrics) };
         let known = tls::Known::default();
@@ -192,7 +194,7 @@ impl Quic {
             .portmapper_config(PortmapperConfig::Disabled)
             // Relays may be named by host: only the name servers of this machine are asked.
             .dns_resolver(DnsResolver::builder().with_system_defaults().disable_fallback().build())
-            .transport_config(transport_config(liveness)?)
+            .transport_config(transport_config(liveness, max_streams)?)
             .hooks(gate);
         let (v4, v6) = (listen.iter().filter(|it| it.is_ipv4()).count(), listen.len());
         if v4 > 1 || v6 - v4 > 1 {
@@ -343,6 +345,7 @@ impl Transport for Quic {
             DialFault::Silent(tried) => {
                 DialError::Silent { peer, within: started.elapsed(), tried }
             }
+            DialFault::Refused(CloseReason::Full) => DialError::Full { peer },
             DialFault::Refused(reason) => DialError::Refused { peer, reason },
             DialFault::NotSpoken => DialError::NotSpoken { peer, protocol },
             DialFault::NotAdmitted => DialError::NotAdmitted { peer },
@@ -576,7 +579,7 @@ fn alpns(protocols: &[Protocol]) -> Vec<Vec<u8>> {
     protocols.iter().map(|it| it.alpn().as_bytes().to_vec()).collect()
 }
 
-fn transport_config(liveness: Liveness) -> Result<QuicTransportConfig, BindError> {
+fn transport_config(liveness: Liveness, streams: u32) -> Result<QuicTransportConfig, BindError> {
     let Liveness { keep_alive, silent_after } = liveness;
     let limit = Duration::from_secs(15);
     let idle = silent_after.try_into().ok();
@@ -589,7 +592,7 @@ fn transport_config(liveness: Liveness) -> Result<QuicTransportConfig, BindError
         .default_path_max_idle_timeout(silent_after)
         .keep_alive_interval(keep_alive)
         .default_path_keep_alive_interval(keep_alive.min(Duration::from_secs(5)))
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_bidi_streams(VarInt::from_u32(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(1))
         .datagram_receive_buffer_size(None)
         .build())

@@ -153,6 +153,12 @@ pub enum DialError {
         /// What it said.
         reason: CloseReason,
     },
+    /// It is there, would let us in, and has as many connections as it may have.
+    #[error("node {} has as many connections as it may have", peer.short())]
+    Full {
+        /// Who.
+        peer: NodeId,
+    },
     /// It answered and does not speak this protocol, at least not now.
     #[error("node {} does not speak {protocol} now", peer.short())]
     NotSpoken {
@@ -202,6 +208,15 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// Returns whether the node is there and only has no room for one more connection.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Waiting { source, .. } => source.is_full(),
+            _ => false,
+        }
+    }
+
     /// Returns what the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -212,9 +227,12 @@ impl DialError {
             Self::Silent { .. }
             | Self::Refused { .. }
             | Self::NotSpoken { .. }
-            | Self::Waiting { .. }
             | Self::NoWay { .. }
             | Self::Closed => ErrorKind::Unavailable,
+            Self::Full { .. } => ErrorKind::Exhausted,
+            // What held back the next dial is still so.
+            Self::Waiting { source, .. } if source.is_full() => ErrorKind::Exhausted,
+            Self::Waiting { .. } => ErrorKind::Unavailable,
             Self::Itself => ErrorKind::Invalid,
             Self::Handshake { .. } => ErrorKind::Unauthenticated,
         }

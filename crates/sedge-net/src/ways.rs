@@ -62,6 +62,7 @@ impl Ways {
             match error {
                 DialError::NoAddress { .. } => silent.push(WayTried { scheme, error }),
                 DialError::Refused { .. }
+                | DialError::Full { .. }
                 | DialError::NotSpoken { .. }
                 | DialError::NotAdmitted { .. }
                 | DialError::Itself => return error,

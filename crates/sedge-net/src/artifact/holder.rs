@@ -65,6 +65,12 @@ pub enum HolderError {
         /// What it said.
         why: String,
     },
+    /// It is reached through a relay, which is not to carry that much.
+    #[error("it is reached through a relay only, which carries {most} at once")]
+    Relayed {
+        /// What a relay may carry at once.
+        most: ByteSize,
+    },
     /// There was no stream to it.
     #[error("no stream")]
     Conn(#[source] ConnError),
@@ -93,7 +99,7 @@ impl HolderError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotThere => ErrorKind::NotFound,
-            Self::Refused { .. } => ErrorKind::Unavailable,
+            Self::Refused { .. } | Self::Relayed { .. } => ErrorKind::Unavailable,
             Self::Conn(error) => error.kind(),
             Self::Frame(error) => error.kind(),
             Self::Silent { .. } => ErrorKind::Timeout,

@@ -4,25 +4,29 @@ use std::time::Duration;
 
 /// So much per second, and so much at once after a rest.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Rate {
-    pub(crate) per_second: f64,
-    pub(crate) burst: f64,
+pub struct Rate {
+    /// How many in a second, for long; more than 0.
+    pub per_second: f64,
+    /// How many at once after a rest; at least 1.
+    pub burst: f64,
 }
 
 /// What one member has left.
 #[derive(Debug, Clone)]
-pub(crate) struct Quota {
+pub struct Quota {
     left: f64,
     at: Duration,
 }
 
 impl Quota {
-    pub(crate) const fn full(rate: Rate, now: Duration) -> Self {
+    /// Returns a member that has rested.
+    pub const fn full(rate: Rate, now: Duration) -> Self {
         Self { left: rate.burst, at: now }
     }
 
-    /// Takes one; returns how long to wait when nothing is left.
-    pub(crate) fn take(&mut self, rate: Rate, now: Duration) -> Option<Duration> {
+    /// Takes one; returns how long to wait when nothing is left. `now` is counted from any moment,
+    /// always the same one.
+    pub fn take(&mut self, rate: Rate, now: Duration) -> Option<Duration> {
         let passed = now.saturating_sub(self.at).as_secs_f64();
         self.at = now;
         self.left = (self.left + passed * rate.per_second).min(rate.burst);

@@ -141,6 +141,7 @@ fn not_dialled(error: &DialError) -> Loss {
     match error {
         // Who refuses is alive.
         DialError::Refused { .. }
+        | DialError::Full { .. }
         | DialError::Closed
         | DialError::Itself
         | DialError::NotSpoken { .. } => Loss::Closed,

@@ -160,3 +160,31 @@ async fn quiet_connections_are_closed_and_forgotten_peers_too() {
         scope.shutdown(SOON).await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_a_hundred_connections_of_one_peer_the_newest_is_used_and_few_are_kept() {
+    let net = MemoryNet::new();
+    let (a, b) = (Node::join(&net, 1), Node::join(&net, 2));
+    let mut theirs = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..100 {
+        let conn = b.transport.dial(&PeerAddr::new(a.id), Protocol::Mesh, SOON).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        // A stream keeps a connection that was replaced from being closed for being idle.
+        streams.push(conn.open(SOON).await.unwrap());
+        theirs.push(conn);
+        // Each time it is the newest that is used, whatever becomes of the older ones.
+        let mut ours = a.conn(&b).await.unwrap().open(SOON).await.unwrap();
+        ours.send.write_all(b"!").await.unwrap();
+        let mut heard = theirs.last().unwrap().accept().await.unwrap();
+        assert_eq!(heard.recv.read_u8().await.unwrap(), b'!');
+    }
+    let open = theirs.iter().filter(|it| it.is_open()).count();
+    assert_eq!(open, 5, "the newest, and four that still carry something");
+    assert!(theirs[95..].iter().all(Conn::is_open));
+    drop(streams);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(theirs.iter().filter(|it| it.is_open()).count(), 1);
+    assert!(theirs[99].is_open() && a.pool.connected().len() == 1);
+    a.scope.shutdown(SOON).await.unwrap();
+}

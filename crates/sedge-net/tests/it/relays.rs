@@ -152,3 +152,35 @@ async fn a_relay_serves_members_only_and_shows_the_key_that_was_named() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_relay_is_killed_in_use_and_traffic_goes_on_when_it_is_back() {
+    let guests = Guests::everybody();
+    let (server, addr) = relay(21, loopback(), &guests).await;
+    let (a, b) = (behind(1, &guests).await, Arc::new(behind(2, &guests).await));
+    for end in [&a, &*b] {
+        end.set_relays(&BTreeSet::from([addr.clone()])).await;
+    }
+    let to = PeerAddr::new(b.place().node);
+    let echo = echo(Arc::clone(&b));
+    let conn = asks(&a, &to).await;
+    let mut stream = conn.open(SOON).await.unwrap();
+    let at = server.listening();
+    server.close(SOON).await;
+
+    // Whoever waits for an answer is told that there is none; nobody hangs.
+    let mut byte = [0];
+    let cut = tokio::time::timeout(SOON, async {
+        stream.send.write_all(&[7]).await?;
+        stream.recv.read_exact(&mut byte).await
+    });
+    assert!(cut.await.expect("noticed, not hung").is_err());
+    let error = a.dial(&to, Protocol::Mesh, Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(error.kind(), sedge_base::ErrorKind::Unavailable);
+    assert!(error.to_string().contains("relay: no answer through 127.0.0.1"), "{error}");
+
+    let (server, _) = relay(21, at, &guests).await;
+    assert_eq!(asks(&a, &to).await.path(), PathClass::Relayed);
+    echo.abort();
+    server.close(SOON).await;
+}
