@@ -70,6 +70,7 @@ pub struct Outcome {
     ended: bool,
     deadline: Option<Instant>,
     kept: Option<Box<dyn Any + Send + Sync>>,
+    kept_until_first: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// The caller is gone: nobody reads the outcome any more.
@@ -91,7 +92,9 @@ impl Outcome {
     /// Makes both sides of an outcome.
     pub fn channel() -> (Sink, Self) {
         let (sender, events) = mpsc::channel(Self::CAPACITY);
-        (Sink { events: sender }, Self { events, ended: false, deadline: None, kept: None })
+        let (kept, kept_until_first) = (None, None);
+        let outcome = Self { events, ended: false, deadline: None, kept, kept_until_first };
+        (Sink { events: sender }, outcome)
     }
 
     /// Returns an outcome that is already complete.
@@ -116,6 +119,11 @@ impl Outcome {
         Self { kept: Some(Box::new(guard)), ..self }
     }
 
+    /// Keeps a guard, such as a clock, until the first event was read or the reader left.
+    pub fn until_first(self, guard: impl Any + Send + Sync) -> Self {
+        Self { kept_until_first: Some(Box::new(guard)), ..self }
+    }
+
     /// Returns the next event, or `None` after the end.
     ///
     /// An engine that broke off without an end record gives one with [`ErrorKind::Internal`].
@@ -132,6 +140,7 @@ impl Outcome {
             Some(deadline) => timeout_at(deadline, self.events.recv()).await,
         };
         let event = event.unwrap_or_else(|_| Some(late())).unwrap_or_else(broken_off);
+        self.kept_until_first = None;
         if matches!(event, Event::End(_)) {
             self.ended = true;
             self.events.close();
@@ -242,6 +251,17 @@ mod tests {
         assert!(sink.is_gone());
         assert_eq!(Arc::strong_count(&guard), 1, "the guard is given back");
         assert_eq!(outcome.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_guard_may_be_for_the_first_event_only() {
+        let (sink, outcome) = Outcome::channel();
+        let guard = Arc::new(());
+        let mut outcome = outcome.until_first(Arc::clone(&guard));
+        assert_eq!(Arc::strong_count(&guard), 2);
+        sink.chunk(Bytes::from_static(b"one")).await.unwrap();
+        drop(outcome.next().await);
+        assert_eq!(Arc::strong_count(&guard), 1, "the guard is given back");
     }
 
     #[tokio::test]

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use sedge_base::{ErrorKind, NodeId, TaskId};
 use sedge_capability::{Budgets, Capability, Descriptor, Failure, Idempotence, Outcome, Task};
-use sedge_routing::{Candidate, Decision, Load, Reason, Rejected, Request, Strategy, decide};
+use sedge_net::PathClass;
+use sedge_routing::{Candidate, Decision, Load, Path, Reason, Rejected, Request, Strategy, decide};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 
 use crate::access::Pass;
+use crate::bulk::BULK_OVER_RELAY;
+use crate::mesh::NODE_FULL;
 use crate::node::{Node, internal, unwritten};
 use crate::remote::{NODE_LOST, Remote};
 use crate::view::{Answer, Ask};
@@ -66,7 +70,7 @@ impl Node {
             priority: Task::USUAL_PRIORITY,
             requester: me,
         };
-        let deadline = tokio::time::Instant::now() + time + DISTANCE;
+        let deadline = Instant::now() + time + DISTANCE;
         let place = Running::take(self)?;
         let mut candidates = self.candidates(&ask);
         if let Some(pass) = &ask.pass {
@@ -85,21 +89,28 @@ impl Node {
                 self.access.count(pass).await?;
             }
             let starting = self.start_on(winner, task.clone(), &candidates, ask.pass.clone());
-            let starting = tokio::time::timeout_at(deadline, starting);
+            let starting = timeout_at(deadline, starting);
+            let watch = self.learned.watch((winner, ask.capability.clone()), expected(&decision));
             // The decision goes to disk while the task begins, with its receipt if it is quick.
             let (remembered, started) = tokio::join!(self.remember(&task.id, &decision), starting);
             remembered?;
             match started.unwrap_or_else(|_| Err(late())) {
                 Ok(outcome) => {
-                    let outcome = outcome.until(deadline).keeping(place);
+                    let outcome = outcome.until(deadline).keeping(place).until_first(watch);
                     let node_name = self.members.name_of(&winner);
                     return Ok(Answer { task: task.id, node: winner, node_name, outcome });
                 }
-                Err(failure) if pinned.is_none() && may_repeat(&failure, winner, &candidates) => {
+                Err(failure) => {
+                    // Who took the task and said nothing was late; who did not take it was not.
+                    if failure.code != DEADLINE {
+                        watch.forget();
+                    }
+                    if pinned.is_some() || !may_repeat(&failure, winner, &candidates) {
+                        return Err(failure);
+                    }
                     candidates.retain(|it| it.candidate.node != winner);
                     last = Some(failure);
                 }
-                Err(failure) => return Err(failure),
             }
         }
     }
@@ -138,6 +149,8 @@ impl Node {
                 free_memory: gauges.free_memory,
                 cpu_percent: gauges.cpu_percent,
                 rtt: if here { Some(Duration::ZERO) } else { known.rtt },
+                path: self.mesh.path(&node).map(path),
+                late_by: self.learned.late_by(node, &ask.capability),
                 tokens_per_second: offered.tokens_per_second,
                 ready: offered.ready,
                 labels: offered.descriptor.labels.clone(),
@@ -172,6 +185,7 @@ impl Node {
             kind: ask.kind,
             pinned,
             input_bytes: ask.input.len() as u64,
+            relay_limit: self.relay_limit(),
             ..Request::new(ask.capability.clone())
         };
         let candidates: Vec<_> = offerings.iter().map(|it| it.candidate.clone()).collect();
@@ -227,10 +241,13 @@ impl Node {
         let conn = match self.mesh.conn(self, node).await {
             Ok(conn) => conn,
             Err(failure) => {
-                self.members.missed(node, failure.to_string());
+                if failure.code != NODE_FULL {
+                    self.members.missed(node, failure.to_string());
+                }
                 return Err(failure);
             }
         };
+        self.may_carry(&conn, task.input.len() as u64).await?;
         let remote = Remote {
             conn,
             node_name: self.members.name_of(&node),
@@ -285,13 +302,29 @@ fn may_repeat(failure: &Failure, on: NodeId, offerings: &[Offering]) -> bool {
         offering.is_some_and(|it| it.descriptor.idempotence == Idempotence::Idempotent);
     // A node that was lost may have begun; one that refused, or was not reached, has not.
     let begun = failure.code == NODE_LOST;
-    failure.kind.is_retryable() && failure.code != DEADLINE && (idempotent || !begun)
+    let elsewhere = failure.kind.is_retryable() || failure.code == NODE_FULL;
+    elsewhere && failure.code != DEADLINE && (idempotent || !begun)
 }
 
 /// The answer when a node did not even begin to answer in time.
 fn late() -> Failure {
     let text = "the task did not begin to answer by its deadline";
     Failure::new(ErrorKind::Timeout, DEADLINE, text)
+}
+
+/// What was expected of the node that was picked, by what it says of itself.
+fn expected(decision: &Decision) -> Duration {
+    let estimate = decision.ranked.first().map(|it| it.estimate).unwrap_or_default();
+    Duration::from_micros(estimate.total_us().saturating_sub(estimate.late_us))
+}
+
+const fn path(of: PathClass) -> Path {
+    match of {
+        PathClass::Local => Path::Local,
+        PathClass::Lan => Path::Lan,
+        PathClass::Direct => Path::Direct,
+        PathClass::Relayed => Path::Relayed,
+    }
 }
 
 /// Why nobody runs it, from the decision.
@@ -306,7 +339,9 @@ fn nobody(ask: &Ask, decision: &Decision) -> Failure {
         };
         return Failure::new(ErrorKind::NotFound, "unknown_capability", text);
     }
+    let relayed = rejected.iter().any(|it| matches!(it.reason, Reason::OverRelay { .. }));
+    let code = if relayed { BULK_OVER_RELAY } else { "no_candidate" };
     let reasons: Vec<_> = rejected.iter().map(|it| format!("{}: {}", it.name, it.reason)).collect();
     let text = format!("nobody can run `{name}` now: {}", reasons.join("; "));
-    Failure::new(ErrorKind::Unavailable, "no_candidate", text)
+    Failure::new(ErrorKind::Unavailable, code, text)
 }

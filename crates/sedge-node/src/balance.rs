@@ -23,19 +23,49 @@ impl Node {
     /// Lets a node take no new work, or again. Its functions stay and answer those that find no
     /// other node, or name it; it is skipped when something is deployed to all.
     ///
+    /// A machine's own operator always may. Another machine is drained by the coordinator alone, where
+    /// there is one: several who drain what they see alone could leave nobody who works.
+    ///
     /// # Errors
     ///
-    /// A [`Failure`] when no such node is there or it cannot be reached.
+    /// A [`Failure`] when no such node is there or it cannot be reached; [`ErrorKind::Denied`] when
+    /// this is the coordinator's, which is another one.
     pub async fn drain(self: &Arc<Self>, node: &str, draining: bool) -> Result<Drained, Failure> {
         let node = self.members.find(node)?;
         let changed = if node == self.id() {
             self.drain_here(draining).await?
         } else {
+            self.may_drain(&self.id())?;
             let changed = self.ask_member(node, &Request::Drain { draining }).await?;
             self.beat(node).await;
             changed
         };
         Ok(Drained { node, node_name: self.members.name_of(&node), draining, changed })
+    }
+
+    /// Returns whether a member may drain another one: anybody without a quorum, the coordinator with.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Denied`] with the coordinator's name; [`ErrorKind::Unavailable`] when nobody
+    /// knows who that is.
+    pub(crate) fn may_drain(&self, by: &NodeId) -> Result<(), Failure> {
+        match self.quorum.coordinator().map(|it| it.node) {
+            Some(leader) if leader == *by => Ok(()),
+            Some(leader) => {
+                let leader = self.members.name_of(&leader);
+                let text = format!(
+                    "only the coordinator drains another machine, and that is {leader}; a machine's \
+                     own operator always may"
+                );
+                Err(Failure::new(ErrorKind::Denied, "coordinator_drains", text))
+            }
+            None if self.quorum.standing().voters.is_empty() => Ok(()),
+            None => {
+                let text = "only the coordinator drains another machine, and there is none now";
+                Err(Failure::new(ErrorKind::Unavailable, "no_majority", text))
+            }
+        }
     }
 
     /// Returns whether that is new; on disk by then.

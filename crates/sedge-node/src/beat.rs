@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use sedge_base::NodeId;
+use sedge_base::{ErrorKind, NodeId};
+use sedge_capability::Failure;
 use sedge_net::{FrameReader, FrameWriter};
 use tracing::{debug, info, warn};
 
+use crate::mesh::NODE_FULL;
 use crate::node::{Node, with_source};
 use crate::remote::OPEN_WITHIN;
 use crate::wire::{self, Advert, Request, Roster, WireError};
@@ -28,6 +30,14 @@ pub(crate) async fn beat_all(node: Arc<Node>) {
         }
         let others = node.members.others();
         join_all(others.into_iter().map(|it| node.beat(it))).await;
+        let looking = Arc::clone(&node);
+        node.scope.spawn("look for missing", async move |cancel| {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = looking.look_for_missing() => {}
+            }
+        });
     }
 }
 
@@ -35,10 +45,14 @@ impl Node {
     /// Exchanges adverts with one member, and rosters if they differ.
     pub(crate) async fn beat(self: &Arc<Self>, peer: NodeId) {
         let exchanged = self.exchange(peer).await;
-        self.members.checked(&peer, exchanged.is_ok());
+        let full = matches!(&exchanged, Err(it) if it.code == NODE_FULL);
+        self.members.checked(&peer, exchanged.is_ok() || full);
         match exchanged {
             Ok(()) => self.pull_graph(peer),
-            Err(reason) => {
+            // It is there, and said so.
+            Err(_) if full => {}
+            Err(failure) => {
+                let reason = failure.message;
                 if self.members.missed(peer, reason.clone()) {
                     let name = self.members.name_of(&peer);
                     info!(target: "sedge::events::member_lost", %peer, name, reason);
@@ -47,8 +61,8 @@ impl Node {
         }
     }
 
-    async fn exchange(self: &Arc<Self>, peer: NodeId) -> Result<(), String> {
-        let conn = self.mesh.conn(self, peer).await.map_err(|it| it.to_string())?;
+    async fn exchange(self: &Arc<Self>, peer: NodeId) -> Result<(), Failure> {
+        let conn = self.mesh.conn(self, peer).await?;
         let work = async {
             let mine = self.advert();
             let theirs: Advert = ask(&conn, &Request::Advert(Box::new(mine.clone()))).await?;
@@ -70,10 +84,14 @@ impl Node {
         };
         match tokio::time::timeout(OPEN_WITHIN, work).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {OPEN_WITHIN:?}")),
+            Ok(Err(error)) => Err(silent(error)),
+            Err(_) => Err(silent(format!("no answer within {OPEN_WITHIN:?}"))),
         }
     }
+}
+
+fn silent(why: impl ToString) -> Failure {
+    Failure::new(ErrorKind::Unavailable, "member_silent", why)
 }
 
 /// Sends a request without a body and reads the reply.

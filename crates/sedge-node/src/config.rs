@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use crate::admission::{AdmissionConfig, AdmissionSection};
 use crate::artifacts::{ArtifactsConfig, ArtifactsSection};
 use crate::doors::{ServerConfig, ServerSection};
+use crate::mesh::{MeshConfig, MeshSection};
 
 /// The whole of `config.toml`, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -34,6 +35,8 @@ pub struct ConfigFile {
     pub admission: AdmissionSection,
     /// Doors for other machines' programs.
     pub server: ServerSection,
+    /// What the other machines of the swarm get of this one.
+    pub mesh: MeshSection,
 }
 
 /// `[node]`, as written.
@@ -100,6 +103,8 @@ pub struct Config {
     pub admission: AdmissionConfig,
     /// Doors for other machines' programs.
     pub server: ServerConfig,
+    /// What the other machines of the swarm get of this one.
+    pub mesh: MeshConfig,
 }
 
 /// `[node]`, as checked.
@@ -205,6 +210,7 @@ impl Config {
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,
             admission: AdmissionConfig::try_from(file.admission)?,
             server: ServerConfig::try_from(file.server)?,
+            mesh: MeshConfig::try_from(file.mesh)?,
         })
     }
 }
@@ -328,6 +334,22 @@ mod tests {
         check(
             "[artifacts]\nlargest = \"2MiB\"\nroom = \"1MiB\"",
             expect!["`artifacts.room` must be at least `artifacts.largest`"],
+        );
+    }
+
+    #[test]
+    fn the_mesh_has_limits() {
+        check("[mesh]\nmax_members = 1", expect!["`mesh.max_members` must be 2 to 1024"]);
+        check("[mesh]\nmax_connections = 0", expect!["`mesh.max_connections` must be 1 to 65536"]);
+        check("[mesh]\nmax_streams = 7", expect!["`mesh.max_streams` must be 8 to 256"]);
+        check("[mesh]\nmax_addresses = 9000", expect!["`mesh.max_addresses` must be 1 to 8192"]);
+        check(
+            "[mesh]\ngossip_per_second = 0",
+            expect!["`mesh.gossip_per_second` must be 1 to 10000"],
+        );
+        check(
+            "[mesh]\naddresses_per_member = 65",
+            expect!["`mesh.addresses_per_member` must be 1 to 64"],
         );
     }
 

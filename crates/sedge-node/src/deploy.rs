@@ -130,6 +130,7 @@ impl Node {
     ) -> Result<ContentId, Failure> {
         let node_name = self.members.name_of(&node);
         let conn = self.mesh.conn(self, node).await?;
+        self.may_carry(&conn, wasm.len() as u64).await?;
         let work = async {
             let stream = conn.open(OPEN_WITHIN).await.map_err(|error| {
                 let text = format!("node {node_name} does not answer: {error}");

@@ -21,18 +21,16 @@ use sedge_trust::{
 };
 
 use crate::about::About;
+use crate::addresses::{AddressBook, BookLimits, Source};
 use crate::health::Checks;
 use crate::view::Presence;
 use crate::wire::{Advert, Listed, Roster};
 
 /// The most members that a roster may have.
-const MAX_MEMBERS: usize = 1024;
+pub(crate) const MAX_MEMBERS: usize = 1024;
 
 /// The most revocations that a roster may have.
 const MAX_REVOCATIONS: usize = 4096;
-
-/// The most addresses that are kept for one member.
-const MAX_ADDRESSES: usize = 16;
 
 /// The roster of this node's swarm.
 #[derive(Debug)]
@@ -58,18 +56,24 @@ pub(crate) enum PairFor {
 #[derive(Debug)]
 struct State {
     owner: NodeId,
+    /// The most members that this node takes in.
+    most: usize,
     /// Members that were not revoked.
     list: BTreeMap<NodeId, Known>,
+    /// Where they may be found.
+    book: AddressBook,
     /// Of each node that was ever revoked, the highest epoch that is void.
     revoked_nodes: BTreeMap<NodeId, (u64, Revocation)>,
     revoked_tokens: BTreeMap<TokenId, Revocation>,
 }
 
 impl State {
-    const fn new(owner: NodeId) -> Self {
+    const fn new(owner: NodeId, most: usize, limits: BookLimits) -> Self {
         Self {
             owner,
+            most,
             list: BTreeMap::new(),
+            book: AddressBook::new(limits),
             revoked_nodes: BTreeMap::new(),
             revoked_tokens: BTreeMap::new(),
         }
@@ -120,6 +124,7 @@ impl State {
             .collect();
         for id in gone {
             self.list.remove(&id);
+            self.book.forget(&id);
         }
     }
 }
@@ -135,7 +140,6 @@ pub(crate) struct News {
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) membership: Membership,
-    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) advert: Option<Advert>,
     pub(crate) last_seen: Option<Timestamp>,
     pub(crate) rtt: Option<Duration>,
@@ -143,6 +147,8 @@ pub(crate) struct Known {
     pub(crate) reason: Option<String>,
     /// Whether it said, the last time, that this node is no member.
     pub(crate) refuses: bool,
+    /// Whether it said, the last time, that it has no room for one more connection.
+    pub(crate) full: bool,
     /// By how much its clock was ahead of this machine's when it was last heard of, in milliseconds.
     pub(crate) clock_ahead_ms: Option<i64>,
     /// Whether it answered, of late.
@@ -152,17 +158,15 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    fn new(listed: Listed) -> Self {
-        let Listed { membership, mut addresses } = listed;
-        addresses.truncate(MAX_ADDRESSES);
+    fn new(membership: Membership) -> Self {
         Self {
             membership,
-            addresses,
             advert: None,
             last_seen: None,
             rtt: None,
             reason: None,
             refuses: false,
+            full: false,
             clock_ahead_ms: None,
             checks: Checks::default(),
             about: About::default(),
@@ -186,7 +190,7 @@ impl Known {
 impl Members {
     /// Makes the roster of the swarm with this owner's key, with records that were checked before.
     pub(crate) fn new(me: NodeId, owner: NodeId, clock: Clock) -> Self {
-        let state = RwLock::new(State::new(owner));
+        let state = RwLock::new(State::new(owner, MAX_MEMBERS, BookLimits::default()));
         Self { me, clock, state, pairing: AtomicU8::new(0) }
     }
 
@@ -234,7 +238,8 @@ impl Members {
 
     /// Moves to another swarm: forgets every record, pins its owner's key.
     pub(crate) fn change_swarm(&self, owner: NodeId) {
-        *self.write() = State::new(owner);
+        let mut state = self.write();
+        *state = State::new(owner, state.most, state.book.limits());
     }
 
     /// Takes in records: keeps those that the owner signed and that are newer than what is known.
@@ -254,28 +259,31 @@ impl Members {
         revocations.retain(|it| state.revoke(it));
         state.strike(&self.me);
         let mut changed = Vec::new();
-        let mut room = MAX_MEMBERS.saturating_sub(state.list.len());
+        let now = self.clock.now();
+        let mut room = state.most.saturating_sub(state.list.len());
         for listed in members {
             let id = listed.membership.member.node_id;
             if id != self.me && state.is_void(&listed.membership) {
                 continue;
             }
-            match state.list.get_mut(&id) {
+            let State { list, book, .. } = &mut *state;
+            match list.get_mut(&id) {
                 Some(known) => {
                     let newer = listed.membership.member.epoch > known.membership.member.epoch;
-                    let moved = add_addresses(&mut known.addresses, &listed.addresses);
+                    let moved = book.note(id, &listed.addresses, Source::Others, now);
                     if newer {
                         known.membership = listed.membership;
                     }
                     if newer || moved {
                         let membership = known.membership.clone();
-                        changed.push(Listed { membership, addresses: known.addresses.clone() });
+                        changed.push(Listed { membership, addresses: book.of(&id) });
                     }
                 }
                 None if room > 0 => {
                     room -= 1;
+                    book.note(id, &listed.addresses, Source::Others, now);
                     changed.push(listed.clone());
-                    state.list.insert(id, Known::new(listed));
+                    list.insert(id, Known::new(listed.membership));
                 }
                 None => {}
             }
@@ -331,7 +339,7 @@ impl Members {
     /// Returns whether there is room for a node.
     pub(crate) fn has_room_for(&self, node: &NodeId) -> bool {
         let state = self.read();
-        state.list.contains_key(node) || state.list.len() < MAX_MEMBERS
+        state.list.contains_key(node) || state.list.len() < state.most
     }
 
     /// Returns when this node's own membership ends, if it does.
@@ -366,11 +374,13 @@ impl Members {
         state.is_left(&self.me) || state.list.values().filter(owner).any(|it| it.refuses)
     }
 
-    /// Notes what a member says of itself.
-    pub(crate) fn heard(&self, node: NodeId, advert: Advert, rtt: Option<Duration>) {
+    /// Notes what a member says of itself. Returns whether it is somewhere else than was known.
+    pub(crate) fn heard(&self, node: NodeId, advert: Advert, rtt: Option<Duration>) -> bool {
         let now = self.clock.now();
-        if let Some(known) = self.write().list.get_mut(&node) {
-            add_addresses(&mut known.addresses, &advert.addresses);
+        let State { list, book, .. } = &mut *self.write();
+        let mut moved = false;
+        if let Some(known) = list.get_mut(&node) {
+            moved = book.note(node, &advert.addresses, Source::Itself, now);
             known.about = advert.about.clone();
             known.clock_ahead_ms =
                 advert.now.map(|it| it.as_millis().cast_signed() - now.as_millis().cast_signed());
@@ -378,8 +388,36 @@ impl Members {
             known.last_seen = Some(now);
             known.rtt = rtt.or(known.rtt);
             known.reason = None;
-            known.refuses = false;
+            (known.refuses, known.full) = (false, false);
         }
+        moved
+    }
+
+    /// Notes where others say that a member is. Returns whether that is new.
+    pub(crate) fn heard_of(&self, node: NodeId, addrs: &[SocketAddr]) -> bool {
+        let State { list, book, .. } = &mut *self.write();
+        list.contains_key(&node) && book.note(node, addrs, Source::Others, self.clock.now())
+    }
+
+    /// Sets how many members and addresses are taken in; what is there already stays.
+    pub(crate) fn limit(&self, most: usize, limits: BookLimits) {
+        let mut state = self.write();
+        (state.most, state.book) = (most, state.book.within(limits));
+    }
+
+    /// Looks into the book of addresses, or changes it.
+    pub(crate) fn with_book<T>(&self, look: impl FnOnce(&mut AddressBook) -> T) -> T {
+        look(&mut self.write().book)
+    }
+
+    /// Returns members that could not be reached the last time, or not yet; so many at most.
+    pub(crate) fn missing(&self, most: usize) -> Vec<NodeId> {
+        let state = self.read();
+        let gone = state
+            .list
+            .iter()
+            .filter(|(id, it)| **id != self.me && it.presence() != Presence::Online);
+        gone.map(|(id, _)| *id).take(most).collect()
     }
 
     /// Notes whether a member answered when it was due.
@@ -396,11 +434,18 @@ impl Members {
         }
     }
 
+    /// Notes that a member has no room for one more connection: it is there all the same.
+    pub(crate) fn full(&self, node: &NodeId) {
+        if let Some(known) = self.write().list.get_mut(node) {
+            known.full = true;
+        }
+    }
+
     /// Notes that a member could not be reached. Returns whether it was thought to be there.
     pub(crate) fn missed(&self, node: NodeId, reason: String) -> bool {
         self.write().list.get_mut(&node).is_some_and(|known| {
             let was_there = known.reason.is_none() && known.last_seen.is_some();
-            known.reason = Some(reason);
+            (known.reason, known.full) = (Some(reason), false);
             known.advert = None;
             was_there
         })
@@ -430,8 +475,13 @@ impl Members {
     /// Returns where a member may be found.
     pub(crate) fn address(&self, node: &NodeId) -> Option<PeerAddr> {
         let state = self.read();
-        let known = state.list.get(node)?;
-        Some(PeerAddr { node: *node, direct: known.addresses.clone() })
+        state.list.get(node)?;
+        Some(PeerAddr { node: *node, direct: state.book.of(node) })
+    }
+
+    /// Returns where a member may be found, the best guess first.
+    pub(crate) fn addresses(&self, node: &NodeId) -> Vec<SocketAddr> {
+        self.read().book.of(node)
     }
 
     /// Returns a member's name, or the beginning of its id.
@@ -469,8 +519,11 @@ impl Members {
         let state = self.read();
         let members = state
             .list
-            .values()
-            .map(|it| Listed { membership: it.membership.clone(), addresses: it.addresses.clone() })
+            .iter()
+            .map(|(id, it)| Listed {
+                membership: it.membership.clone(),
+                addresses: state.book.of(id),
+            })
             .collect();
         let nodes = state.revoked_nodes.values().map(|it| it.1);
         let revocations = nodes.chain(state.revoked_tokens.values().copied()).collect();
@@ -492,19 +545,6 @@ impl Members {
         }
         ContentId::of(text.as_bytes())
     }
-}
-
-/// Adds what is new, newest first; returns whether anything was.
-fn add_addresses(known: &mut Vec<SocketAddr>, new: &[SocketAddr]) -> bool {
-    let mut changed = false;
-    for address in new.iter().take(MAX_ADDRESSES) {
-        if address.port() != 0 && !address.ip().is_unspecified() && !known.contains(address) {
-            known.insert(0, *address);
-            changed = true;
-        }
-    }
-    known.truncate(MAX_ADDRESSES);
-    changed
 }
 
 impl sedge_sync::Roll for Members {
@@ -662,6 +702,30 @@ mod tests {
         later.merge(roster).unwrap();
         assert!(later.get(&OTHER).is_none() && later.get(&THIRD).is_some());
         assert_eq!(members.next_epoch(&OTHER), 2, "a new login brings it back");
+    }
+
+    #[test]
+    fn no_more_members_are_taken_in_than_the_limit() {
+        let owner = Owner::from_seed(&[1; 32]);
+        let members = three(&owner);
+        members.limit(4, BookLimits::default());
+        let more = (4..10).map(|it| listed(&owner, NodeId::from_bytes([it; 32]), 1)).collect();
+        members.merge(Roster { members: more, ..Roster::default() }).unwrap();
+        assert_eq!(members.all().len(), 4);
+        assert!(!members.has_room_for(&NodeId::from_bytes([9; 32])));
+        // Those that are there stay, and are renewed.
+        members.merge(joined(&owner, OTHER, 2)).unwrap();
+        assert!(admitted(&members, OTHER) && admitted(&members, THIRD));
+    }
+
+    #[test]
+    fn a_node_that_has_no_room_is_not_missed() {
+        let members = three(&Owner::from_seed(&[1; 32]));
+        members.full(&OTHER);
+        let known = members.get(&OTHER).unwrap();
+        assert!(known.full && known.presence() != Presence::Offline);
+        members.missed(OTHER, "gone".to_owned());
+        assert!(!members.get(&OTHER).unwrap().full);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing listens beyond loopback while the node is alone and nobody is being paired.
 
+mod config;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,8 +19,12 @@ use sedge_net::{
 };
 use tracing::{info, warn};
 
+pub use self::config::{MeshConfig, MeshSection};
 use crate::node::Node;
 use crate::serve;
+
+/// The code when a node is there and has no room for one more connection.
+pub(crate) const NODE_FULL: &str = "node_full";
 
 /// How long a dial may take: a node on the local network answers in milliseconds.
 const DIAL_WITHIN: Duration = Duration::from_millis(1500);
@@ -226,7 +232,11 @@ impl Mesh {
         use sedge_net::{Local, LocalOptions};
 
         let Some(dir) = self.options.meeting.clone() else { return Ok(None) };
-        let options = LocalOptions::new(Arc::new(node.identity.clone()), dir);
+        let max_accepted = node.config.mesh.max_connections;
+        let options = LocalOptions {
+            max_accepted,
+            ..LocalOptions::new(Arc::new(node.identity.clone()), dir)
+        };
         let admission = Arc::clone(&node.members) as Arc<dyn Admission>;
         match Local::bind(options, admission).await {
             Ok(local) => Ok(Some(Arc::new(local))),
@@ -251,8 +261,12 @@ impl Mesh {
         };
         loop {
             let secret = Secret::new(*node.identity.signing_seed());
-            let options =
-                QuicOptions { lan: lan.clone(), ..QuicOptions::new(secret, vec![listen]) };
+            let options = QuicOptions {
+                lan: lan.clone(),
+                max_accepted: node.config.mesh.max_connections,
+                max_streams: node.config.mesh.max_streams,
+                ..QuicOptions::new(secret, vec![listen])
+            };
             let admission = Arc::clone(&node.members) as Arc<dyn Admission>;
             match Quic::bind(options, admission).await {
                 Ok(quic) => return Ok((quic, lan_fault)),
@@ -284,6 +298,11 @@ impl Mesh {
         })?;
         let open = self.open(node).await?;
         open.pool.conn(&address, DIAL_WITHIN).await.map_err(|error| {
+            if error.is_full() {
+                node.members.full(&peer);
+                let text = format!("node {name} has as many connections as it may have");
+                return Failure::new(ErrorKind::Exhausted, NODE_FULL, text);
+            }
             if refuses(&error) {
                 node.members.refused_by(&peer);
                 let text = format!("node {name} says that this node is no member any more");
@@ -304,6 +323,13 @@ impl Mesh {
     /// Returns the connection to a member, if there is one.
     pub(crate) fn live(&self, peer: &NodeId) -> Option<Conn> {
         self.current()?.pool.live(*peer)
+    }
+
+    /// Dials a member the next time that somebody asks, whatever failed before.
+    pub(crate) fn retry_now(&self, peer: NodeId) {
+        if let Some(open) = self.current() {
+            open.pool.retry_now(peer);
+        }
     }
 
     /// Closes every connection with somebody who is no member any more.

@@ -26,9 +26,11 @@ use crate::config::{Config, NodeConfig};
 use crate::doors::ServerConfig;
 use crate::edge::Desk;
 use crate::execute::Executor;
+use crate::gossip::Turns;
 use crate::graph::Graph;
 use crate::health::Health;
 use crate::home::{Home, Running};
+use crate::learned::Learned;
 use crate::load::{Gauges, Meter};
 use crate::members::{Members, PairFor};
 use crate::mesh::Mesh;
@@ -64,6 +66,8 @@ pub struct Node {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) mesh: Arc<Mesh>,
+    pub(crate) turns: Turns,
+    pub(crate) learned: Arc<Learned>,
     pub(crate) quorum: Quorum,
     pub(crate) desk: Desk,
     pub(crate) pairing: Pairing,
@@ -241,7 +245,9 @@ impl Node {
     pub(crate) async fn hear(&self, from: NodeId, advert: Advert) {
         let rtt = self.mesh.rtt(&from);
         self.hear_relays(from, &advert.relays).await;
-        self.members.heard(from, advert, rtt);
+        if self.members.heard(from, advert, rtt) {
+            self.keep_addresses().await;
+        }
     }
 
     /// Returns the state of the node itself.
@@ -309,7 +315,11 @@ impl Node {
                     free_memory: advert.map(|it| it.gauges.free_memory),
                     total_memory: advert.map(|it| it.gauges.total_memory),
                     resident: advert.map(|it| it.gauges.resident),
-                    addresses: if here { mine.addresses.clone() } else { known.addresses.clone() },
+                    addresses: if here {
+                        mine.addresses.clone()
+                    } else {
+                        self.members.addresses(&id)
+                    },
                     last_seen,
                     capabilities: advert.map_or(0, |it| it.offers.len()),
                     functions: advert.map_or_else(Vec::new, |it| functions(&it.offers)),

@@ -104,6 +104,7 @@ impl Node {
                 self.say_goodbye(node, goodbye.clone()).await;
             }
             self.mesh.forget(&node);
+            self.turns.forget(&node);
         }
         Ok(!news.revocations.is_empty())
     }

@@ -70,7 +70,7 @@ impl Node {
             })?;
             owner.admit(member).map_err(internal)?
         };
-        let listed = Listed { membership, addresses: known.addresses };
+        let listed = Listed { membership, addresses: self.members.addresses(&node) };
         // On disk first: whoever is told of a role has it after a crash, too.
         self.store_member(&listed).await?;
         self.members.merge(Roster { members: vec![listed], ..Roster::default() })?;

@@ -12,9 +12,6 @@ use tracing::debug;
 use crate::node::Node;
 use crate::wire::{self, DeployHead, Reader, Request, RunHead, WireError, Writer};
 
-/// The most streams that one member may have open at once.
-const MAX_STREAMS: usize = 256;
-
 /// How long a member may take to send its request and body, or the countersigned receipt.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 
@@ -23,7 +20,7 @@ pub(crate) async fn serve_conn(node: Arc<Node>, conn: Conn) {
     match conn.protocol() {
         Protocol::Pair => node.pairing().serve(&node, conn).await,
         Protocol::Mesh => {
-            let places = Arc::new(Semaphore::new(MAX_STREAMS));
+            let places = Arc::new(Semaphore::new(node.config.mesh.max_streams as usize));
             let peer = conn.peer();
             // A place is taken before the stream, so that a flood waits at the transport.
             while let Ok(place) = Arc::clone(&places).acquire_owned().await {
@@ -65,6 +62,9 @@ async fn answer(
         let failure = Failure::new(ErrorKind::Denied, "not_a_member", "you are no member any more");
         return wire::send_refusal(writer, &failure).await;
     }
+    if let Err(failure) = node.turns.take(peer, &request) {
+        return wire::send_refusal(writer, &failure).await;
+    }
     match request {
         Request::Advert(theirs) => {
             node.hear(peer, *theirs).await;
@@ -86,6 +86,7 @@ async fn answer(
                 Err(failure) => wire::send_refusal(writer, &failure).await,
             }
         }
+        Request::Where { of } => wire::send_reply(writer, &node.whereabouts(&of)).await,
         Request::Chain { counts } => match node.show_chain(&counts).await {
             Ok(shown) => wire::send_reply(writer, &shown).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,
@@ -105,10 +106,16 @@ async fn answer(
                 Err(failure) => wire::send_refusal(writer, &failure).await,
             }
         }
-        Request::Drain { draining } => match node.drain_here(draining).await {
-            Ok(changed) => wire::send_reply(writer, &changed).await,
-            Err(failure) => wire::send_refusal(writer, &failure).await,
-        },
+        Request::Drain { draining } => {
+            let drained = match node.may_drain(&peer) {
+                Ok(()) => node.drain_here(draining).await,
+                Err(failure) => Err(failure),
+            };
+            match drained {
+                Ok(changed) => wire::send_reply(writer, &changed).await,
+                Err(failure) => wire::send_refusal(writer, &failure).await,
+            }
+        }
         Request::Hand { name, to } => match node.hand(&name, to).await {
             Ok(content) => wire::send_reply(writer, &content).await,
             Err(failure) => wire::send_refusal(writer, &failure).await,

@@ -24,6 +24,7 @@ use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
 use crate::edge::Desk;
 use crate::execute::Executor;
+use crate::gossip::Turns;
 use crate::graph::Graph;
 use crate::home::{Home, HomeError};
 use crate::load::{Gauges, Meter};
@@ -168,6 +169,7 @@ impl Node {
             meeting: options.meeting,
             network,
         }));
+        found.members.limit(config.mesh.max_members, config.mesh.book);
         let members = Arc::new(found.members);
         let link = QuorumLink::new(identity.node_id(), Arc::clone(&members), Arc::clone(&mesh));
         let disk = SwarmDisk { store: store.clone(), swarm };
@@ -193,6 +195,8 @@ impl Node {
             desk: Desk::new(clock.clone(), &scope),
             gateway: Arc::new(gateway),
             mesh,
+            learned: Arc::default(),
+            turns: Turns::new(config.mesh.gossip),
             quorum,
             pairing: Pairing::default(),
             relays: Relays::default(),
@@ -217,6 +221,7 @@ impl Node {
         self.redeploy().await?;
         self.remember_draining().await?;
         self.remember_relays().await?;
+        self.remember_addresses().await;
         self.measure();
         if !self.members.others().is_empty() {
             drop(self.mesh.open(self).await?);

@@ -11,6 +11,7 @@
 //! | `version` | none | which version of a function lies there, and how it fares |
 //! | `restore` | none | its content id, once a component that lies there is offered again |
 //! | `hand` | none | its content id, once the other member has it |
+//! | `where` | none | where the other side last found members that the asker misses |
 //! | `chain` | none | the other side's newest checkpoint, how it goes on from what the asker keeps, and what the other side keeps of third nodes |
 //! | about an artifact | none | see [`sedge_net::artifact`] |
 //! | of the quorum | none | see [`sedge_quorum::Message`] |
@@ -92,6 +93,11 @@ pub(crate) enum Request {
         name: Name,
         /// Who gets it.
         to: NodeId,
+    },
+    /// Where are these members, as far as you know?
+    Where {
+        /// Whom the asker misses.
+        of: Vec<NodeId>,
     },
     /// How does your chain of receipts go on from its first so many?
     Chain {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::estimate::Estimate;
 use crate::filter::{Rejected, reason_against};
-use crate::request::{Candidate, Load, Request};
+use crate::request::{Candidate, Load, Path, Request};
 use crate::strategies::{Strategy, Turn};
 
 /// A node that may run the task, with the numbers that its place depends on.
@@ -31,6 +31,9 @@ pub struct Scored {
     pub cpu_percent: u8,
     /// The way there and back, in microseconds; `None` when it was never measured.
     pub rtt_us: Option<u64>,
+    /// What lies between; `None` while there is no connection, and for the deciding node.
+    #[serde(default)]
+    pub path: Option<Path>,
     /// Measured speed of a model, rounded.
     pub tokens_per_second: Option<u64>,
     /// Whether the module is compiled or the model is in memory.
@@ -98,6 +101,7 @@ fn scored(candidate: &Candidate, score: u64, estimate: Estimate) -> Scored {
         free_memory: candidate.free_memory,
         cpu_percent: candidate.cpu_percent.round().clamp(0.0, 100.0) as u8,
         rtt_us: candidate.rtt.map(|it| whole(it.as_secs_f64() * 1e6)),
+        path: candidate.path,
         tokens_per_second: candidate.tokens_per_second.map(whole),
         ready: candidate.ready,
     }
@@ -137,7 +141,7 @@ impl Decision {
 }
 
 fn line(it: &Scored) -> String {
-    let Estimate { queue_us, distance_us, start_us, work_us } = it.estimate;
+    let Estimate { queue_us, distance_us, start_us, work_us, late_us } = it.estimate;
     let mut text = format!(
         "expected {} = queue {} + distance {} + start {} + work {}",
         ms(it.estimate.total_us()),
@@ -146,6 +150,9 @@ fn line(it: &Scored) -> String {
         ms(start_us),
         ms(work_us)
     );
+    if late_us > 0 {
+        text.push_str(&format!(" + late {} as measured", ms(late_us)));
+    }
     let limit = |load: Load| match load.limit {
         0 => String::new(),
         limit => format!(" of {limit}"),
@@ -161,6 +168,9 @@ fn line(it: &Scored) -> String {
     text.push_str(&facts);
     if let Some(speed) = it.tokens_per_second {
         text.push_str(&format!(", {speed} tokens/s"));
+    }
+    if let Some(path) = it.path {
+        text.push_str(&format!(", path {}", path.name()));
     }
     text.push_str(if it.ready { ", ready" } else { ", not ready" });
     text

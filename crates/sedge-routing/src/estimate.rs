@@ -6,13 +6,18 @@ use sedge_base::ByteSize;
 use sedge_capability::Kind;
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Candidate, Request};
+use crate::request::{Candidate, Path, Request};
 
-/// A way there and back that nobody measured yet.
-const UNKNOWN_RTT: Duration = Duration::from_millis(50);
-
-/// Bytes that a link carries per microsecond: 100 Mbit/s, the slowest usual home network.
-const LINK_BYTES_PER_US: f64 = 12.5;
+/// A way there and back that nobody measured yet, and bytes that it carries per microsecond: 100
+/// Mbit/s is the slowest usual home network, and a relay shares 10 Mbit/s with others.
+const fn usual(path: Option<Path>) -> (Duration, f64) {
+    match path {
+        Some(Path::Local) => (Duration::from_millis(1), 125.0),
+        Some(Path::Lan) => (Duration::from_millis(5), 12.5),
+        Some(Path::Direct) | None => (Duration::from_millis(50), 12.5),
+        Some(Path::Relayed) => (Duration::from_millis(100), 1.25),
+    }
+}
 
 /// Tokens of a usual answer.
 const ANSWER_TOKENS: f64 = 32.0;
@@ -40,9 +45,13 @@ const SCARCE_FACTOR: f64 = 4.0;
 /// - `work` = usual work ÷ (1 − CPU load, at most 0.9); for a chat model the usual work is 32
 ///   tokens at its measured speed, or at 40 tokens per second before there is one.
 /// - `queue` = tasks of this capability that run or wait there × `work`.
-/// - `distance` = round trip (50 ms when unmeasured) + input ÷ 100 Mbit/s; zero on this machine.
+/// - `distance` = round trip + input ÷ speed; zero on this machine. Unmeasured, a round trip takes
+///   1 ms within a machine, 5 ms on a local network, 100 ms through a relay, 50 ms else; the speed
+///   is 1 Gbit/s within a machine, 10 Mbit/s through a relay, 100 Mbit/s else.
 /// - `start` = 1 s for a model and 50 ms for a module that is not ready, four times that with less
 ///   than 256 MiB of free memory.
+/// - `late` = by how much later than all that its answers came of late, as measured by the deciding
+///   node: what a node says of itself does not outweigh what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Estimate {
     /// Until the tasks before it are done.
@@ -53,6 +62,9 @@ pub struct Estimate {
     pub start_us: u64,
     /// The task itself.
     pub work_us: u64,
+    /// What it was later than expected, of late.
+    #[serde(default)]
+    pub late_us: u64,
 }
 
 impl Estimate {
@@ -75,21 +87,26 @@ impl Estimate {
         let distance = if candidate.here {
             0.0
         } else {
-            let rtt = candidate.rtt.unwrap_or(UNKNOWN_RTT).as_secs_f64() * 1e6;
-            rtt + request.input_bytes as f64 / LINK_BYTES_PER_US
+            let (usual, bytes_per_us) = usual(candidate.path);
+            let rtt = candidate.rtt.unwrap_or(usual).as_secs_f64() * 1e6;
+            rtt + request.input_bytes as f64 / bytes_per_us
         };
         Self {
             queue_us: micros(f64::from(candidate.load.in_flight()) * work),
             distance_us: micros(distance),
             start_us: micros(if scarce { start * SCARCE_FACTOR } else { start }),
             work_us: micros(work),
+            late_us: candidate.late_by.map_or(0, |it| micros(it.as_secs_f64() * 1e6)),
         }
     }
 
     /// Returns the sum of the parts, in microseconds.
     pub const fn total_us(&self) -> u64 {
         let waits = self.queue_us.saturating_add(self.distance_us);
-        waits.saturating_add(self.start_us).saturating_add(self.work_us)
+        waits
+            .saturating_add(self.start_us)
+            .saturating_add(self.work_us)
+            .saturating_add(self.late_us)
     }
 }
 

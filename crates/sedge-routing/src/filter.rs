@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use sedge_base::NodeId;
+use sedge_base::{ByteSize, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Candidate, Request};
+use crate::request::{Candidate, Path, Request};
 
 /// Why a node was not even compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ pub enum Reason {
         /// The limit.
         limit: u32,
     },
+    /// It is reached through a relay only, and the input is too long for that.
+    OverRelay {
+        /// The input's length.
+        bytes: u64,
+        /// What may go through a relay at once.
+        limit: u64,
+    },
     /// The node has as many tasks as it may.
     NodeFull {
         /// The tasks that run or wait.
@@ -50,6 +57,13 @@ impl fmt::Display for Reason {
             Self::Label { key, wanted } => write!(f, "lacks the label {key} = {wanted}"),
             Self::CapabilityFull { in_flight, limit } => {
                 write!(f, "has {in_flight} tasks of this capability, {limit} is its limit")
+            }
+            Self::OverRelay { bytes, limit } => {
+                let [bytes, limit] = [*bytes, *limit].map(ByteSize::from_bytes);
+                write!(
+                    f,
+                    "reached through a relay only, which may carry {limit} at once, not {bytes}"
+                )
             }
             Self::NodeFull { in_flight, limit } => {
                 write!(f, "has {in_flight} tasks in all, {limit} is its limit")
@@ -84,6 +98,10 @@ pub(crate) fn reason_against(request: &Request, candidate: &Candidate) -> Option
         request.labels.iter().find(|(key, want)| candidate.labels.get(*key) != Some(*want));
     if let Some((key, wanted)) = missing {
         return Some(Reason::Label { key: key.clone(), wanted: wanted.clone() });
+    }
+    let too_long = request.relay_limit.filter(|it| request.input_bytes > *it);
+    if let Some(limit) = too_long.filter(|_| candidate.path == Some(Path::Relayed)) {
+        return Some(Reason::OverRelay { bytes: request.input_bytes, limit });
     }
     let (load, node) = (candidate.load, candidate.node_load);
     if load.is_full() {

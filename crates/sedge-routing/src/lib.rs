@@ -27,5 +27,5 @@ pub use decision::{Decision, Scored, decide};
 pub use estimate::Estimate;
 pub use filter::{Reason, Rejected};
 pub use placement::{Need, NeedError, Placement, Site, Unfit, canary_count, place};
-pub use request::{Candidate, Load, Request};
+pub use request::{Candidate, Load, Path, Request};
 pub use strategies::Strategy;

@@ -7,6 +7,32 @@ use sedge_base::{ByteSize, NodeId};
 use sedge_capability::{Kind, Name};
 use serde::{Deserialize, Serialize};
 
+/// What lies between the deciding node and another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Path {
+    /// Nothing: it is on this machine.
+    Local,
+    /// A local network.
+    Lan,
+    /// The internet, without anybody between.
+    Direct,
+    /// A relay.
+    Relayed,
+}
+
+impl Path {
+    /// Returns the name that people read, such as `lan`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Lan => "lan",
+            Self::Direct => "direct",
+            Self::Relayed => "relayed",
+        }
+    }
+}
+
 /// What a task needs of the node that runs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -20,12 +46,16 @@ pub struct Request {
     pub input_bytes: u64,
     /// Labels that the capability has to carry.
     pub labels: BTreeMap<String, String>,
+    /// The longest input that may go through a relay, in bytes; `None` when any may.
+    #[serde(default)]
+    pub relay_limit: Option<u64>,
 }
 
 impl Request {
     /// Makes a request that any node may run: no input, no wished labels.
     pub const fn new(capability: Name) -> Self {
-        Self { capability, kind: None, pinned: None, input_bytes: 0, labels: BTreeMap::new() }
+        let labels = BTreeMap::new();
+        Self { capability, kind: None, pinned: None, input_bytes: 0, labels, relay_limit: None }
     }
 }
 
@@ -75,6 +105,11 @@ pub struct Candidate {
     pub cpu_percent: f32,
     /// The way there and back; `None` when it was never measured.
     pub rtt: Option<Duration>,
+    /// What lies between; `None` while there is no connection, and for the deciding node.
+    pub path: Option<Path>,
+    /// By how much its answers came later, of late, than was expected of it by what it says; `None`
+    /// when nothing was measured.
+    pub late_by: Option<Duration>,
     /// Measured speed of a model; `None` for anything else and before the first answer.
     pub tokens_per_second: Option<f64>,
     /// Whether the module is compiled or the model is in memory.

@@ -2,6 +2,7 @@
 //! what ran where.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ pub struct EngineDouble {
     pub machine: usize,
     /// The list of what ran.
     pub ran: Arc<Ran>,
+    /// By how many milliseconds every task takes longer than its script says.
+    pub slower_by: Arc<AtomicU64>,
     /// The machine's life.
     pub scope: TaskScope,
 }
@@ -117,6 +120,7 @@ impl Engine for EngineDouble {
             descriptor: Arc::new(descriptor),
             machine: self.machine,
             ran: Arc::clone(&self.ran),
+            slower_by: Arc::clone(&self.slower_by),
             scope: self.scope.clone(),
         }))
     }
@@ -127,6 +131,7 @@ struct FunctionDouble {
     descriptor: Arc<Descriptor>,
     machine: usize,
     ran: Arc<Ran>,
+    slower_by: Arc<AtomicU64>,
     scope: TaskScope,
 }
 
@@ -137,9 +142,10 @@ impl Capability for FunctionDouble {
     }
 
     async fn run(&self, task: Task) -> Result<Outcome, Failure> {
-        let script = Script::parse(&task.input)
+        let mut script = Script::parse(&task.input)
             .ok_or_else(|| Failure::new(ErrorKind::Invalid, "no_script", "this is no script"))?;
         self.ran.note(script.tag, self.machine);
+        script.takes += Duration::from_millis(self.slower_by.load(Ordering::SeqCst));
         let time = task.budgets.time().unwrap_or(Duration::from_secs(10));
         let (sink, outcome) = Outcome::channel();
         self.scope.spawn("function double", async move |cancel| {
@@ -184,7 +190,8 @@ mod tests {
     use super::*;
 
     fn engine() -> EngineDouble {
-        EngineDouble { machine: 3, ran: Arc::default(), scope: TaskScope::new() }
+        let (ran, slower_by) = (Arc::default(), Arc::default());
+        EngineDouble { machine: 3, ran, slower_by, scope: TaskScope::new() }
     }
 
     #[tokio::test(start_paused = true)]

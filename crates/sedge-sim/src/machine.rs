@@ -1,7 +1,7 @@
 //! A simulated machine: its folder, disk and clock outlive the node that runs on it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use sedge_base::{ByteSize, Clock, Dice, NodeId, TaskScope, Timestamp};
@@ -66,6 +66,8 @@ pub struct Machine {
     /// By how many milliseconds its clock is wrong.
     wrong_by: Arc<AtomicI64>,
     ran: Arc<Ran>,
+    /// By how many milliseconds its engine is slower than it says.
+    slower_by: Arc<AtomicU64>,
     life: Option<Life>,
     past: Vec<Weak<Node>>,
 }
@@ -114,6 +116,7 @@ impl Machine {
             clock,
             wrong_by,
             ran: Arc::clone(ran),
+            slower_by: Arc::default(),
             life: None,
             past: Vec::new(),
         })
@@ -152,6 +155,11 @@ impl Machine {
         self.wrong_by.store(millis, Ordering::SeqCst);
     }
 
+    /// Makes the engine slower by so many milliseconds; nothing that the node says changes.
+    pub fn set_slower_by(&self, millis: u64) {
+        self.slower_by.store(millis, Ordering::SeqCst);
+    }
+
     /// Starts the node; does nothing when it runs.
     ///
     /// # Errors
@@ -163,8 +171,12 @@ impl Machine {
         }
         self.undead()?;
         let scope = TaskScope::mortal();
-        let engine =
-            EngineDouble { machine: self.index, ran: Arc::clone(&self.ran), scope: scope.child() };
+        let engine = EngineDouble {
+            machine: self.index,
+            ran: Arc::clone(&self.ran),
+            slower_by: Arc::clone(&self.slower_by),
+            scope: scope.child(),
+        };
         let world = World {
             network: Some(Arc::new(net.clone())),
             clock: Some(self.clock.clone()),

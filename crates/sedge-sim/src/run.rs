@@ -368,4 +368,80 @@ mod tests {
         })
         .await;
     }
+
+    fn numbered(tag: u32, takes: Duration) -> Step {
+        let script = Script { tag, takes, chunks: 1, fails: false };
+        let work = TaskWork { on: 0, pin: None, function: "new0", script, token: None };
+        Step::Work(Work::Task(work))
+    }
+
+    async fn findings(run: &Run, code: &str) -> Vec<String> {
+        let found = run.machines[0].life().unwrap().node.examine().await;
+        found.into_iter().filter(|it| it.code == code).map(|it| it.subject).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_says_it_is_idle_and_answers_slowly_gets_no_more_work() {
+        among(3, async |run| {
+            for to in [1, 2] {
+                let deploy = Work::Deploy { on: 0, name: "new0".to_owned(), to: Some(to) };
+                run.step(&Step::Work(deploy)).await;
+                sleep(Duration::from_secs(3)).await;
+            }
+            // Both say that they have nothing to do; whoever is asked first turns out to be slow.
+            run.step(&numbered(1, Duration::from_millis(1))).await;
+            sleep(Duration::from_secs(3)).await;
+            let liar = run.ran.of(1)[0];
+            run.machines[liar].set_slower_by(4000);
+            assert!(findings(run, "slower_than_said").await.is_empty());
+            for tag in 2..12 {
+                run.step(&numbered(tag, Duration::from_millis(1))).await;
+                sleep(Duration::from_secs(5)).await;
+            }
+            let on_liar = (2..12).filter(|tag| run.ran.of(*tag) == [liar]).count();
+            assert_eq!(on_liar, 1, "after the first slow answer it is not believed any more");
+            let told = findings(run, "slower_than_said").await;
+            assert_eq!(told, [run.names[liar].clone()]);
+            let words = run.machines[0].life().unwrap().node.decision(None).await.unwrap().words;
+            assert!(words.contains("as measured"), "{words}");
+            run.machines[liar].set_slower_by(0);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clocks_that_are_wrong_by_an_hour_are_reported_and_change_nothing_wrongly() {
+        among(3, async |run| {
+            for to in [1, 2] {
+                let deploy = Work::Deploy { on: 0, name: "new0".to_owned(), to: Some(to) };
+                run.step(&Step::Work(deploy)).await;
+            }
+            sleep(Duration::from_secs(3)).await;
+            run.step(&Step::Clock(1, 3_600_000)).await;
+            run.step(&Step::Clock(2, -3_600_000)).await;
+            sleep(Duration::from_secs(5)).await;
+            assert_eq!(findings(run, "clock_differs").await, ["n1", "n2"]);
+            // They stay members, run tasks, and countersign; tokens without an end hold.
+            for (tag, pin, token) in
+                [(1, 1, None), (2, 2, None), (3, 1, Some(crate::plan::Pass::Revocable))]
+            {
+                let script =
+                    Script { tag, takes: Duration::from_millis(1), chunks: 1, fails: false };
+                let work = TaskWork { on: 0, pin: Some(pin), function: "new0", script, token };
+                run.step(&Step::Work(Work::Task(work))).await;
+                sleep(Duration::from_secs(3)).await;
+                let end = run.books.pages().tasks.last().unwrap().end.clone().unwrap();
+                assert!(end.failure.is_none(), "{tag}: {:?}", end.failure);
+                assert!(end.receipt.is_some());
+            }
+            let online = run.machines[0].life().unwrap().node.health().online;
+            assert_eq!(online, 3);
+            for who in [1, 2] {
+                run.step(&Step::Clock(who, 0)).await;
+            }
+            sleep(Duration::from_secs(5)).await;
+            assert!(findings(run, "clock_differs").await.is_empty());
+        })
+        .await;
+    }
 }

@@ -139,7 +139,19 @@ ip netns exec "${space[left]}" iptables -A OUTPUT -p udp -j DROP
 until_true 'left reaches right through the relay' answers left upper right
 until_true 'it says so' is_path left right relayed
 echo "without UDP: left goes $(path left right)"
+why() { on left "$sedge" why last --json | get 'it["words"]'; }
+[[ "$(why)" = *'path relayed'* ]] || die "the path is not told: $(why)"
+
+# What is much does not go through a relay; when there is a direct path again, it does.
+head -c 3000000 /dev/urandom >"$folder/large"
+large=$(on right "$sedge" artifact put "$folder/large" --json | get 'it["id"]')
+refused=$(on left "$sedge" artifact get "$large" --json 2>/dev/null | tail -n 1 | get 'it["error"]["code"]') || true
+[ "$refused" = bulk_over_relay ] || die "much went through the relay: $refused"
+echo "3 MB through the relay: $refused"
 ip netns exec "${space[left]}" iptables -F OUTPUT
+fetched() { on left "$sedge" artifact get "$large" --json >/dev/null 2>&1; }
+until_true 'a direct path carries it' fetched
+echo "3 MB once UDP is back: left goes $(path left right)"
 
 # A partition: each side goes on alone, what was acknowledged is there when it heals.
 ip -n "${space[right]}" link set lan down

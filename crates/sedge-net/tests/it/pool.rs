@@ -164,12 +164,12 @@ async fn quiet_connections_are_closed_and_forgotten_peers_too() {
 #[tokio::test(start_paused = true)]
 async fn of_a_hundred_connections_of_one_peer_the_newest_is_used_and_few_are_kept() {
     let net = MemoryNet::new();
-    let (a, b) = (Node::join(&net, 1), Node::join(&net, 2));
+    let (mut a, b) = (Node::join(&net, 1), Node::join(&net, 2));
     let mut theirs = Vec::new();
     let mut streams = Vec::new();
     for _ in 0..100 {
         let conn = b.transport.dial(&PeerAddr::new(a.id), Protocol::Mesh, SOON).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(a.served.recv().await.unwrap().peer(), b.id);
         // A stream keeps a connection that was replaced from being closed for being idle.
         streams.push(conn.open(SOON).await.unwrap());
         theirs.push(conn);

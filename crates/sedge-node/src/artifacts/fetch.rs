@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sedge_base::{ArtifactId, ByteSize, ErrorKind, NodeId};
 use sedge_capability::Failure;
-use sedge_net::artifact::{Drawn, Fetch, Holder, Probed, Progress, PullError, Remote, probe};
+use sedge_net::artifact::{
+    Drawn, Fetch, Holder, HolderError, Probed, Progress, PullError, Remote, probe,
+};
 use sedge_store::{Artifact, AuditEntry, Keep};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,6 +20,7 @@ use tracing::{info, warn};
 
 use super::put::disk;
 use super::{ArtifactView, failed, travelling, view};
+use crate::bulk::{BULK_OVER_RELAY, Direct};
 use crate::node::{Node, internal, with_source};
 
 /// How often the members are asked again after all of them broke off and some gave something.
@@ -69,6 +72,8 @@ struct Log {
     from: Vec<DrawnFrom>,
     /// Who sent wrong data: not asked again.
     liars: BTreeSet<NodeId>,
+    /// Whether somebody has it and is reached through a relay only.
+    relayed: bool,
 }
 
 impl Node {
@@ -238,7 +243,10 @@ impl Node {
             others.into_iter().filter(|it| !log.liars.contains(it)).map(|peer| async move {
                 let conn = self.mesh.conn(self, peer).await.map_err(|it| it.to_string())?;
                 let rtt = conn.rtt();
-                let holder: Arc<dyn Holder> = Arc::new(Remote::new(conn));
+                let holder: Arc<dyn Holder> = match self.relay_limit() {
+                    Some(_) => Arc::new(Direct::new(conn)),
+                    None => Arc::new(Remote::new(conn)),
+                };
                 let size = holder.size(id).await.map_err(|it| with_source(&it))?;
                 Ok::<_, String>(size.map(|it| (rtt, (holder, it))))
             });
@@ -266,6 +274,7 @@ impl Node {
     async fn note(&self, id: ArtifactId, drawn: Drawn, log: &mut Log) {
         let Drawn { node, bytes, fault } = drawn;
         let node_name = self.members.name_of(&node);
+        log.relayed |= matches!(fault, Some(PullError::Holder(HolderError::Relayed { .. })));
         let lied = matches!(fault, Some(PullError::Wrong { .. }));
         let fault = fault.map(|it| with_source(&it));
         if lied && log.liars.insert(node) {
@@ -320,5 +329,6 @@ fn broken_off(state: String, log: &Log) -> Failure {
             text.push_str(&format!("; {node_name}: {fault}"));
         }
     }
-    Failure::new(ErrorKind::Unavailable, "artifact_incomplete", text)
+    let code = if log.relayed { BULK_OVER_RELAY } else { "artifact_incomplete" };
+    Failure::new(ErrorKind::Unavailable, code, text)
 }

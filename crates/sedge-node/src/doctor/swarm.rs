@@ -28,6 +28,7 @@ impl Node {
                 findings.extend(self.examine_member(node, &known));
             }
         }
+        findings.extend(self.examine_speed());
         findings.extend(same_names(&nodes));
         for name in self.two_histories().await {
             let text = "it told two histories of its chain of receipts";
@@ -105,6 +106,11 @@ impl Node {
             let step = "check that the machine is on and `sedge status` works there";
             findings.push(finding("member_offline", reason).next(step));
         }
+        if known.full {
+            let text = "it has as many connections as it may have".to_owned();
+            let step = "raise `max_connections` in its `[mesh]`, or look who is connected there";
+            findings.push(finding("node_full", text).next(step));
+        }
         if let Some(ahead) = known.clock_ahead_ms.filter(|it| it.unsigned_abs() > millis(CLOCK_OFF))
         {
             let way = if ahead > 0 { "ahead of" } else { "behind" };
@@ -136,6 +142,21 @@ impl Node {
                 .push(finding("far_away", text).next("nothing, unless it should be near").minor());
         }
         findings
+    }
+
+    fn examine_speed(&self) -> Vec<Finding> {
+        let slow = self.learned.slower_than_said();
+        slow.into_iter()
+            .map(|(node, capability, late)| {
+                let text = format!(
+                    "its answers to `{capability}` came {:.1} s later than what it says of itself lets \
+                     expect, and another machine's did not; less is routed to it",
+                    late.as_secs_f64()
+                );
+                let step = "look at what else it does; `sedge node drain` keeps work off it";
+                Finding::new("slower_than_said", self.members.name_of(&node), text).next(step)
+            })
+            .collect()
     }
 
     async fn examine_deployments(&self) -> Vec<Finding> {

@@ -8,7 +8,7 @@ use proptest::prelude::{Strategy as _, any, prop_assert, prop_assert_eq, proptes
 use sedge_capability::Kind;
 
 use super::*;
-use crate::{Reason, Strategy};
+use crate::{Path, Reason, Strategy};
 
 fn node(number: u8) -> Candidate {
     Candidate {
@@ -22,6 +22,8 @@ fn node(number: u8) -> Candidate {
         free_memory: ByteSize::from_mib(1024),
         cpu_percent: 0.0,
         rtt: Some(Duration::from_millis(1)),
+        path: None,
+        late_by: None,
         tokens_per_second: None,
         ready: true,
         labels: BTreeMap::new(),
@@ -114,6 +116,57 @@ fn a_fast_loaded_model_beats_a_slow_or_sleeping_one() {
 }
 
 #[test]
+fn the_path_is_told_and_counts_where_nothing_was_measured() {
+    let by = |number, path| Candidate { rtt: None, path: Some(path), ..node(number) };
+    check_words(
+        &request(),
+        &[by(1, Path::Relayed), by(2, Path::Direct), by(3, Path::Lan), by(4, Path::Local)],
+        expect![[r"
+            `fn-1` runs on n4, first of 4 by best
+              1. n4: expected 6.0 ms = queue 0.0 ms + distance 1.0 ms + start 0.0 ms + work 5.0 ms; 0 of 4 tasks here, 0 of 10 in all, CPU 0 %, 1 GiB free, path local, ready
+              2. n3: expected 10.0 ms = queue 0.0 ms + distance 5.0 ms + start 0.0 ms + work 5.0 ms; 0 of 4 tasks here, 0 of 10 in all, CPU 0 %, 1 GiB free, path lan, ready
+              3. n2: expected 55.0 ms = queue 0.0 ms + distance 50.0 ms + start 0.0 ms + work 5.0 ms; 0 of 4 tasks here, 0 of 10 in all, CPU 0 %, 1 GiB free, path direct, ready
+              4. n1: expected 105.0 ms = queue 0.0 ms + distance 100.0 ms + start 0.0 ms + work 5.0 ms; 0 of 4 tasks here, 0 of 10 in all, CPU 0 %, 1 GiB free, path relayed, ready"]],
+    );
+}
+
+#[test]
+fn bulk_does_not_go_through_a_relay_unless_it_may() {
+    let relayed = Candidate { path: Some(Path::Relayed), ..node(1) };
+    let far = Candidate { rtt: Some(Duration::from_secs(5)), ..node(2) };
+    let limit = 1 << 20;
+    let bulk = Request { input_bytes: limit + 1, relay_limit: Some(limit), ..request() };
+    let got = decide(&bulk, &[relayed.clone(), far.clone()], Strategy::Best, 0);
+    assert_eq!(got.winner, Some(far.node));
+    assert_eq!(got.rejected[0].reason, Reason::OverRelay { bytes: limit + 1, limit });
+    let told = got.rejected[0].reason.to_string();
+    assert!(told.contains("relay") && told.contains("1 MiB"), "{told}");
+    let small = Request { input_bytes: limit, ..bulk.clone() };
+    assert_eq!(decide(&small, &[relayed.clone()], Strategy::Best, 0).winner, Some(relayed.node));
+    let allowed = Request { relay_limit: None, ..bulk };
+    assert_eq!(
+        decide(&allowed, &[relayed.clone(), far], Strategy::Best, 0).winner,
+        Some(relayed.node)
+    );
+}
+
+#[test]
+fn what_was_measured_outweighs_what_a_node_says_of_itself() {
+    let liar = Candidate { late_by: Some(Duration::from_secs(2)), ..busy(1, 0) };
+    let honest = Candidate { cpu_percent: 90.0, ..busy(2, 8) };
+    check_words(
+        &request(),
+        &[liar.clone(), honest.clone()],
+        expect![[r"
+        `fn-1` runs on n2, first of 2 by best
+          1. n2: expected 451.0 ms = queue 400.0 ms + distance 1.0 ms + start 0.0 ms + work 50.0 ms; 8 of 10 tasks here, 8 of 10 in all, CPU 90 %, 1 GiB free, ready
+          2. n1: expected 2006.0 ms = queue 0.0 ms + distance 1.0 ms + start 0.0 ms + work 5.0 ms + late 2000.0 ms as measured; 0 of 10 tasks here, 0 of 10 in all, CPU 0 %, 1 GiB free, ready"]],
+    );
+    let believed = Candidate { late_by: None, ..liar };
+    assert_eq!(order(&[believed, honest], Strategy::Best, 0)[0], "n1");
+}
+
+#[test]
 fn the_other_strategies() {
     let all = [busy(1, 7), busy(2, 2), busy(3, 5)];
     assert_eq!(order(&all, Strategy::LeastBusy, 0), ["n2", "n3", "n1"]);
@@ -128,15 +181,18 @@ fn the_other_strategies() {
 fn any_candidate(number: u8) -> impl proptest::strategy::Strategy<Value = Candidate> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let numbers = (any::<u32>(), 0..3_u32, any::<u64>(), any::<f32>());
-    let options = (any::<Option<Duration>>(), any::<Option<f64>>());
-    (flags, numbers, options).prop_map(move |(flags, numbers, (rtt, tokens_per_second))| {
-        let (here, healthy, draining, ready) = flags;
-        let (running, limit, memory, cpu_percent) = numbers;
-        let load = Load { running, waiting: running, limit };
-        let free_memory = ByteSize::from_bytes(memory);
-        let fixed = Candidate { here, healthy, draining, ready, load, free_memory, ..node(number) };
-        Candidate { cpu_percent, rtt, tokens_per_second, ..fixed }
-    })
+    let options = (any::<Option<Duration>>(), any::<Option<f64>>(), any::<Option<Duration>>());
+    (flags, numbers, options).prop_map(
+        move |(flags, numbers, (rtt, tokens_per_second, late_by))| {
+            let (here, healthy, draining, ready) = flags;
+            let (running, limit, memory, cpu_percent) = numbers;
+            let load = Load { running, waiting: running, limit };
+            let free_memory = ByteSize::from_bytes(memory);
+            let fixed =
+                Candidate { here, healthy, draining, ready, load, free_memory, ..node(number) };
+            Candidate { cpu_percent, rtt, tokens_per_second, late_by, ..fixed }
+        },
+    )
 }
 
 proptest! {

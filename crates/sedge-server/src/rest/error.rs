@@ -87,11 +87,19 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         }
         "quorum_exists" => Some("`sedge quorum add NODE` lets one more node vote"),
         "not_coordinator" => Some("without `--on` the node finds the coordinator by itself"),
+        "coordinator_drains" => Some(
+            "`sedge node drain` on the coordinator (`sedge quorum status`), or on that machine",
+        ),
         "not_a_candidate" => Some("`sedge quorum role NODE coordinator` on the owner's node"),
         "is_voter" => Some("`sedge quorum remove NODE` first"),
         "claim_held" => Some("wait until it ends, or ask its holder to release it"),
         "unsure" => Some("`sedge quorum log` shows what was decided"),
         code if admission_hint(code).is_some() => admission_hint(code),
+        "bulk_over_relay" => Some(
+            "open a direct path (let UDP through to the mesh's port), or set `bulk_over_relay = true` \
+             in `[mesh]` of this node's configuration",
+        ),
+        "node_full" => Some("raise `max_connections` in `[mesh]` of its configuration"),
         "out_of_fuel" => Some("give it more with `--fuel`"),
         "out_of_memory" => Some("give it more with `--memory`"),
         _ => None,

@@ -141,6 +141,11 @@ impl Machine {
         child.wait().unwrap().code()
     }
 
+    /// Returns the number of the node's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Returns the id of the node.
     pub(crate) fn id(&self) -> String {
         self.ready["status"]["id"].as_str().unwrap().to_owned()

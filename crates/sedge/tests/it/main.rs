@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
 mod admission;
+mod adversary;
 mod artifacts;
 mod batches;
 mod cli;
@@ -17,6 +18,7 @@ mod graph;
 mod identity;
 mod machine;
 mod mesh;
+mod moved;
 mod openai;
 mod pages;
 mod pairing;

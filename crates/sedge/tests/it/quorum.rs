@@ -243,3 +243,22 @@ fn voters_are_named_in_the_configuration_added_and_removed() {
     until("two knows that it votes no more", || status(&two)["voters"] == 2);
     two.json(&["quorum", "record", "asked by one that does not vote"]);
 }
+
+#[test]
+fn another_machine_is_drained_by_the_coordinator_alone_and_oneself_by_anybody() {
+    let machines = swarm(["one", "two", "three"]);
+    let drain =
+        |on: &Machine, whom: &Machine| on.json(&["node", "drain", whom.name])["changed"].clone();
+    assert_eq!(drain(&machines[1], &machines[2]), true, "without a quorum anybody may");
+    machines[1].json(&["node", "undrain", "three"]);
+    machines[0].json(&["quorum", "init", "two", "three"]);
+    let (leader, _) = settled(machines.iter());
+    let (led, others): (Vec<&Machine>, Vec<&Machine>) =
+        machines.iter().partition(|it| it.name == leader);
+    let (exit, error) = others[0].fails(&["node", "drain", others[1].name]);
+    assert_eq!((exit, &error["code"]), (6, &json!("coordinator_drains")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains(&leader), "{error}");
+    assert_eq!(others[1].json(&["nodes"])[0]["draining"], false);
+    assert_eq!(drain(led[0], others[1]), true);
+    assert_eq!(drain(others[0], others[0]), true, "its own operator always may");
+}

@@ -35,7 +35,7 @@ pub(crate) fn place(machine: &Machine) -> PeerAddr {
 }
 
 /// Sends frames on a stream of their own; returns the kind and text of the answer, if there is one.
-async fn say(conn: &Conn, frames: &[Frame]) -> Option<(u8, Value)> {
+pub(crate) async fn say(conn: &Conn, frames: &[Frame]) -> Option<(u8, Value)> {
     let stream = conn.open(PATIENCE).await.unwrap();
     let mut writer = FrameWriter::new(stream.send);
     for frame in frames {
@@ -53,11 +53,11 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 const KNOCK: u8 = 20;
 const ANSWER: u8 = 22;
 const WELCOME: u8 = 24;
-const REQUEST: u8 = 1;
+pub(crate) const REQUEST: u8 = 1;
 const DATA: u8 = 2;
-const REPLY: u8 = 3;
+pub(crate) const REPLY: u8 = 3;
 const END: u8 = 4;
-const REFUSED: u8 = 5;
+pub(crate) const REFUSED: u8 = 5;
 
 #[test]
 fn a_valid_but_unknown_key_gets_no_connection() {
@@ -255,6 +255,6 @@ fn row_208_a_result_for_another_node_is_refused_and_audited() {
     assert_eq!(one.json(&["call", "fn-1", "--on", "three", "--input", "ok"])["output"], "OK");
 }
 
-fn request(value: &Value) -> Frame {
+pub(crate) fn request(value: &Value) -> Frame {
     Frame::json(REQUEST, value).unwrap()
 }
