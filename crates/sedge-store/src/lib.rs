@@ -19,6 +19,7 @@
 //! ```
 
 mod admission;
+mod approvals;
 mod artifacts;
 mod audit;
 mod blobs;
@@ -45,6 +46,7 @@ mod store;
 mod writer;
 
 pub use admission::{Admissions, StoredAdmission};
+pub use approvals::{Approvals, AskError, StoredApproval};
 pub use artifacts::{
     Artifact, ArtifactError, ArtifactLimits, Artifacts, Keep, OpenArtifact, Staged,
 };

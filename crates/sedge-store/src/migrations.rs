@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0007_quorum.sql"),
     include_str!("migrations/0008_graph.sql"),
     include_str!("migrations/0013_plans.sql"),
+    include_str!("migrations/0009_approvals.sql"),
 ];
 
 /// The schema that this program writes.

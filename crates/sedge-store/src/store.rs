@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use sedge_base::SwarmId;
 
 use crate::admission::Admissions;
+use crate::approvals::Approvals;
 use crate::artifacts::{self, Artifacts, Rack, TidyError};
 use crate::audit::Audit;
 use crate::blobs::{Blobs, Shelf};
@@ -116,6 +117,11 @@ impl Store {
     /// Returns the receipts of tasks.
     pub const fn receipts(&self) -> Receipts<'_> {
         Receipts(self)
+    }
+
+    /// Returns what people are asked to approve.
+    pub const fn approvals(&self) -> Approvals<'_> {
+        Approvals(self)
     }
 
     /// Returns what is deployed here.

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod admission;
+pub mod approval;
 pub mod bench;
 pub mod canonical;
 mod cipher;
@@ -34,6 +35,7 @@ mod signature;
 pub mod swarm;
 pub mod token;
 
+pub use approval::Approval;
 pub use cipher::{OpenFailed, SealError, Sealed};
 pub use envelope::Envelope;
 pub use identity::{IDENTITY_FILE, Identity};

@@ -5,6 +5,7 @@
 )]
 
 mod admission;
+mod approvals;
 mod areas;
 mod blobs;
 mod files;
