@@ -6,6 +6,7 @@
 //! certificate that it can read.
 
 mod authority;
+mod dial;
 mod listener;
 
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ use sedge_base::NodeId;
 use sedge_trust::Identity;
 
 pub use authority::{Authority, AuthorityError};
+pub use dial::{DialError, dial};
 pub use listener::{Listener, ListenerError, Secured};
 
 /// The name in every node's certificate; nobody checks it, the key counts.
