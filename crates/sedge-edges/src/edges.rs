@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::link::{Connected, Link};
 use crate::registration::{EdgeId, Registration};
 use crate::view::EdgeView;
+use crate::wish::Wish;
 
 /// Requests that may wait for one slow edge; as many tools as it may run, and their ends.
 const WAITING: usize = 64;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) config: EdgesConfig,
     pub(crate) clock: Clock,
     pub(crate) scope: TaskScope,
+    pub(crate) people: Option<mpsc::Sender<Wish>>,
     connected: Mutex<BTreeMap<EdgeId, Arc<Connected>>>,
 }
 
@@ -72,10 +74,31 @@ impl ConnectError {
 }
 
 impl Edges {
-    /// Makes an empty set; what runs on edges belongs to `scope`.
+    /// Makes an empty set; what runs on edges belongs to `scope`. There is nobody to ask: a tool that
+    /// asks for a person's approval is refused.
     pub fn new(config: EdgesConfig, clock: Clock, scope: &TaskScope) -> Self {
+        Self::made(config, clock, scope, None)
+    }
+
+    /// Makes an empty set; whoever reads `people` asks them.
+    pub fn asking(
+        config: EdgesConfig,
+        clock: Clock,
+        scope: &TaskScope,
+        people: mpsc::Sender<Wish>,
+    ) -> Self {
+        Self::made(config, clock, scope, Some(people))
+    }
+
+    fn made(
+        config: EdgesConfig,
+        clock: Clock,
+        scope: &TaskScope,
+        people: Option<mpsc::Sender<Wish>>,
+    ) -> Self {
         let connected = Mutex::default();
-        Self { shared: Arc::new(Shared { config, clock, scope: scope.clone(), connected }) }
+        let scope = scope.clone();
+        Self { shared: Arc::new(Shared { config, clock, scope, people, connected }) }
     }
 
     /// Returns how edges are treated.

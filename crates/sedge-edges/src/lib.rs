@@ -7,8 +7,12 @@
 //!
 //! Invariants: a second link under one id takes the place of the first, and the end of the first
 //! takes nothing from the second; a result counts only if the edge that was asked sends it; an edge
-//! that stays silent is let go; a tool that asks for a person's approval is listed and not run;
-//! edges, tools, texts and what waits are bounded.
+//! that stays silent is let go; a tool that asks for a person's approval is asked for only with one,
+//! and with the very arguments that were approved; edges, tools, texts and what waits are bounded.
+//!
+//! [`Program`] is the other side: an edge of ours, whose tools are commands of its owner. It believes
+//! the node that it is connected to nothing: an approval holds if the owner of the swarm signed it,
+//! or whom the owner named, and it runs once.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -28,11 +32,18 @@
 
 mod edges;
 mod link;
+mod program;
 mod registration;
 mod tool;
 mod view;
+mod wish;
 
 pub use edges::{ConnectError, Edges, EdgesConfig};
 pub use link::{Artifact, Down, Link, ToolRequest, ToolResult};
+pub use program::{
+    Guard, GuardError, GuardRefused, Program, Ticket, TicketError, ToolSection, ToolsError,
+    ToolsFile,
+};
 pub use registration::{Announced, AnnouncedTool, EdgeId, Registration, RegistrationError, Tool};
 pub use view::{EdgeMetrics, EdgeView};
+pub use wish::Wish;

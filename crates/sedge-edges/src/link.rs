@@ -39,6 +39,8 @@ pub struct ToolRequest {
     pub input: String,
     /// How long it may take.
     pub timeout: Duration,
+    /// A person's approval in its RFC 8785 form, for a tool that asks for one.
+    pub approval: Option<String>,
 }
 
 /// What came of a run.

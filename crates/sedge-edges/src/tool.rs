@@ -12,13 +12,17 @@ use sedge_base::{ErrorKind, TaskScope};
 use sedge_capability::{
     Budgets, Capability, Descriptor, End, Failure, Idempotence, Kind, Outcome, Sink, Task, Usage,
 };
+use sedge_trust::Approval;
+use sedge_trust::approval::canonical_arguments;
 use sedge_trust::receipt::{Rung, Status};
 use serde_json::{Map, json};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use crate::edges::Shared;
 use crate::link::{Artifact, Connected, ToolRequest, ToolResult};
+use crate::registration::Tool;
+use crate::wish::Wish;
 
 /// The most bytes of artifacts that travel with an answer: they share its end record.
 const CARRIED: usize = 256 << 10;
@@ -29,6 +33,7 @@ pub(crate) struct EdgeTool {
     descriptor: Arc<Descriptor>,
     tool: usize,
     usual_timeout: Duration,
+    people: Option<mpsc::Sender<Wish>>,
     scope: TaskScope,
 }
 
@@ -62,16 +67,45 @@ impl EdgeTool {
             descriptor: Arc::new(descriptor),
             tool,
             usual_timeout: shared.config.tool_timeout,
+            people: shared.people.clone(),
             scope: shared.scope.clone(),
         })
     }
 
     /// Returns how long a run may take: what the tool says, or else the node; never longer than
     /// the task's own time.
-    fn timeout(&self, budgets: &Budgets) -> Duration {
+    fn timeout(&self, budgets: &Budgets, waited: Duration) -> Duration {
         let own = self.connected.registration.tools.get(self.tool).and_then(|it| it.timeout);
         let most = own.unwrap_or(self.usual_timeout);
-        budgets.time().map_or(most, |it| it.min(most))
+        budgets.time().map_or(most, |it| it.saturating_sub(waited).min(most))
+    }
+
+    /// Waits for a person's yes; returns the arguments as they were approved, and the approval.
+    async fn approved(&self, tool: &Tool, task: &Task) -> Result<(String, Approval), Failure> {
+        let nobody = || {
+            let text = format!("`{}` asks for a person's approval, and nobody gave it", tool.name);
+            Failure::new(ErrorKind::Denied, "needs_approval", text)
+        };
+        let people = self.people.as_ref().ok_or_else(nobody)?;
+        let (arguments, arguments_id) = canonical_arguments(&task.input)
+            .map_err(|it| Failure::new(it.kind(), "invalid_input", it))?;
+        let arguments = String::from_utf8(arguments).map_err(|_| nobody())?;
+        let (answer, said) = oneshot::channel();
+        let wish = Wish {
+            edge: self.connected.registration.id().clone(),
+            capability: self.descriptor.name.clone(),
+            arguments: arguments.clone(),
+            arguments_id,
+            asked_by: task.requester,
+            wait: task.budgets.time(),
+            answer,
+        };
+        people.try_send(wish).map_err(|_| {
+            let text = "too many tasks wait to ask a person";
+            Failure::new(ErrorKind::Exhausted, "too_many_approvals", text)
+        })?;
+        let approval = said.await.map_err(|_| nobody())??;
+        Ok((arguments, approval))
     }
 }
 
@@ -86,27 +120,32 @@ impl Capability for EdgeTool {
         let Some(tool) = self.connected.registration.tools.get(self.tool) else {
             return Err(gone(edge.as_str()));
         };
-        if tool.requires_approval {
-            let text = format!("`{}` asks for a person's approval, and nobody gave it", tool.name);
-            return Err(Failure::new(ErrorKind::Denied, "needs_approval", text));
-        }
-        let most = self.timeout(&task.budgets);
+        let begun = Instant::now();
+        let approved = match tool.requires_approval {
+            true => Some(self.approved(tool, &task).await?),
+            false => None,
+        };
+        let most = self.timeout(&task.budgets, begun.elapsed());
         if most.is_zero() {
             return Err(Failure::new(ErrorKind::Timeout, "deadline", "there is no time to run it"));
         }
-        let input = String::from_utf8(task.input.to_vec()).map_err(|_| {
-            Failure::new(ErrorKind::Invalid, "invalid_input", "the input of a tool is JSON text")
-        })?;
+        let (input, approval) = match approved {
+            Some((input, approval)) => (input, Some(approval)),
+            None => (text(&task)?, None),
+        };
+        let signed = approval.as_ref().map(written).transpose()?;
         let place = Arc::clone(&self.connected.places).try_acquire_owned().map_err(|_| {
             let text = format!("the edge `{edge}` runs as many tools as it may");
             Failure::new(ErrorKind::Exhausted, "busy", text)
         })?;
         let execution = task.id.to_string();
-        let request = ToolRequest { execution, tool: tool.name.clone(), input, timeout: most };
+        let tool = tool.name.clone();
+        let request = ToolRequest { execution, tool, input, timeout: most, approval: signed };
         let execution = request.execution.clone();
         let answer = self.connected.ask(request).ok_or_else(|| gone(edge.as_str()))?;
         let (sink, outcome) = Outcome::channel();
-        let run = Run { connected: Arc::clone(&self.connected), execution, most, _place: place };
+        let connected = Arc::clone(&self.connected);
+        let run = Run { connected, execution, most, approval, _place: place };
         let output = task.budgets.output.map(|it| it.as_bytes());
         self.scope.spawn("edge tool", move |cancel| async move {
             tokio::select! {
@@ -119,6 +158,20 @@ impl Capability for EdgeTool {
     }
 }
 
+fn text(task: &Task) -> Result<String, Failure> {
+    String::from_utf8(task.input.to_vec()).map_err(|_| {
+        Failure::new(ErrorKind::Invalid, "invalid_input", "the input of a tool is JSON text")
+    })
+}
+
+/// Writes an approval as the edge reads it.
+fn written(approval: &Approval) -> Result<String, Failure> {
+    let damaged =
+        |it: &dyn fmt::Display| Failure::new(ErrorKind::Internal, "unwritable_approval", it);
+    let bytes = approval.to_bytes().map_err(|it| damaged(&it))?;
+    String::from_utf8(bytes).map_err(|it| damaged(&it))
+}
+
 fn gone(edge: &str) -> Failure {
     let text = format!("the edge `{edge}` is not connected, or reads nothing");
     Failure::new(ErrorKind::Unavailable, "edge_gone", text)
@@ -129,12 +182,26 @@ struct Run {
     connected: Arc<Connected>,
     execution: String,
     most: Duration,
+    approval: Option<Approval>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Run {
     fn give_up(&self, reason: &'static str) {
         self.connected.give_up(&self.execution, reason);
+    }
+
+    /// Adds who approved the run.
+    fn end(&self, mut end: End) -> End {
+        if let Some(Approval { facts, .. }) = &self.approval {
+            let told = json!({
+                "id": facts.question.nonce,
+                "approver": facts.approver,
+                "at": facts.issued_at,
+            });
+            end.detail.insert("approval".to_owned(), told);
+        }
+        end
     }
 
     /// Waits for the result, and hands it to the reader.
@@ -173,14 +240,15 @@ impl Run {
                     let failure = Failure::new(ErrorKind::Exhausted, "artifacts_too_large", text);
                     End::failed(Status::Error, failure, usage)
                 } else if result.failed {
-                    failed(result, usage)
+                    self.end(failed(result, usage))
                 } else {
                     usage.output_bytes = length;
                     let ToolResult { content, took, artifacts, .. } = result;
                     if !content.is_empty() && sink.chunk(Bytes::from(content)).await.is_err() {
                         return;
                     }
-                    End { detail: detail(took, &artifacts), ..End::success(usage) }
+                    let detail = detail(took, &artifacts);
+                    self.end(End { detail, ..End::success(usage) })
                 }
             }
         };

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sedge_base::{Clock, ErrorKind, TaskScope};
 use sedge_capability::{Failure, Kind, Name};
 use sedge_edges::{
-    Announced, Down, EdgeMetrics, Edges, EdgesConfig, Link, Registration, ToolResult,
+    Announced, Down, EdgeMetrics, Edges, EdgesConfig, Link, Registration, ToolResult, Wish,
 };
+use tokio::sync::mpsc;
 
 use crate::access::Pass;
 use crate::node::Node;
@@ -23,8 +24,10 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(clock: Clock, scope: &TaskScope) -> Self {
-        Self { edges: Edges::new(EdgesConfig::default(), clock, scope), turn: Mutex::default() }
+    /// Makes an empty desk; `people` hears of tools that ask for an approval.
+    pub(crate) fn new(clock: Clock, scope: &TaskScope, people: mpsc::Sender<Wish>) -> Self {
+        let edges = Edges::asking(EdgesConfig::default(), clock, scope, people);
+        Self { edges, turn: Mutex::default() }
     }
 }
 

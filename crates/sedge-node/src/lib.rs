@@ -7,13 +7,15 @@
 //! typed, or the configuration says how strangers are admitted;
 //! who asks is what the connection has proven, never what a message says; a deployment is on disk
 //! before it is acknowledged; what was asked for with a token is checked against it by the node that
-//! was asked and by the one that runs it, in one place (`access`); an answer from another node without
+//! was asked and by the one that runs it, in one place (`access`); a tool that asks for a person's
+//! approval is asked for with a person's signature only (`approvals`); an answer from another node without
 //! a receipt that holds is no answer.
 
 mod about;
 mod access;
 mod addresses;
 mod admission;
+mod approvals;
 mod artifacts;
 mod ask;
 mod audit;
@@ -58,6 +60,7 @@ pub use admission::{
     AdmissionConfig, AdmissionSection, AdmissionView, Admitted, BannedView, DeviceSection,
     PairTokenMade, PairTokenView, Settled, WaitingView,
 };
+pub use approvals::ApprovalView;
 pub use artifacts::{
     ArtifactList, ArtifactView, ArtifactsConfig, ArtifactsSection, Digest, DrawnFrom, Fetched,
     Point,

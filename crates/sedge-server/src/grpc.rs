@@ -7,10 +7,13 @@
 //! the build needs no compiler for them. A foreign client that is generated from the file checks
 //! that both say the same.
 
+mod attend;
 mod codec;
 mod connect;
 mod lists;
 mod messages;
+
+pub use attend::{AttendError, Attending, attend};
 
 use axum::Router;
 use axum::body::Body;

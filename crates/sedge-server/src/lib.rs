@@ -3,7 +3,7 @@
 //! A door turns a request into a task or a question to the [`Node`](sedge_node::Node), and the
 //! answer into its own wire shape; it decides nothing. [`Server`] serves them all on loopback, and
 //! over TLS to other machines if the owner's configuration says where. The one list of doors is in
-//! `routes.rs`.
+//! `routes.rs`. [`attend`] is the other end of one of them: an edge of ours.
 //!
 //! Invariants: beyond loopback nothing but TLS is heard, and nothing unless the owner wrote where;
 //! every door but `/health` asks for the node's
@@ -34,6 +34,7 @@ mod secure;
 mod server;
 mod wasi_http;
 
+pub use grpc::{AttendError, Attending, attend};
 pub use rest::{
     AskLine, BanAsk, ClaimAsk, ErrorBody, ErrorRecord, FetchLine, FoundAsk, InviteAsk, JoinAsk,
     KnockAsk, OPTIONS_HEADER, PairTokenAsk, RebalanceAsk, RecordAsk, ReleaseAsk, RolesAsk,

@@ -4,6 +4,7 @@
 //! `{"error":{"kind","code","message","hint"}}`.
 
 mod admission;
+mod approvals;
 mod artifacts;
 mod audit;
 mod batches;
@@ -121,6 +122,7 @@ fn routes() -> Router<Shared> {
         .route("/admission/nodes/{node}/reject", post(admission::reject))
         .route("/admission/nodes/{node}/ban", post(admission::ban))
         .route("/admission/nodes/{node}/unban", post(admission::unban))
+        .route("/approvals", get(approvals::list).post(approvals::decide))
         .route("/audit", get(audit::list))
         .route("/decisions/{task}", get(decisions::show))
         .route("/batches", batches)

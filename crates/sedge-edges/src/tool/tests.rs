@@ -4,6 +4,9 @@ use sedge_base::{Cancel, Clock, NodeId, Timestamp};
 use sedge_capability::conformance::{self, Sample};
 use sedge_capability::{Event, Handle, Media};
 
+use sedge_trust::approval::{Approver, Decision, Question};
+use sedge_trust::{Nonce, Owner};
+
 use super::*;
 use crate::{Announced, AnnouncedTool, Down, EdgeMetrics, Edges, EdgesConfig, Link, Registration};
 
@@ -175,6 +178,53 @@ async fn limits_are_limits() {
     let _garden = edges.connect(announced("garden")).unwrap();
     assert_eq!(edges.connect(announced("attic")).unwrap_err().kind(), ErrorKind::Exhausted);
     assert!(edges.connect(announced("garden")).is_ok(), "who is there may come again");
+}
+
+/// Edges whose people are played by the test.
+fn watched() -> (Edges, mpsc::Receiver<Wish>) {
+    let clock = Clock::manual(Timestamp::from_millis(1_000));
+    let (sender, wishes) = mpsc::channel(1);
+    (Edges::asking(EdgesConfig::default(), clock, &TaskScope::new(), sender), wishes)
+}
+
+#[tokio::test]
+async fn a_tool_that_asks_for_approval_runs_with_it_and_with_what_was_approved() {
+    let (edges, mut wishes) = watched();
+    let mut link = edges.connect(announced("kitchen")).unwrap();
+    let camera = tool(&link, "camera");
+    let task = Task { input: Bytes::from_static(b" {\"b\":1.0,\"a\":2}"), ..task("t-1", None) };
+    let owner = Owner::from_seed(&[1; 32]);
+    let person = async {
+        let wish = wishes.recv().await.unwrap();
+        let question = Question {
+            swarm_id: owner.swarm_id(),
+            runs_on: wish.edge.right(),
+            capability: wish.capability.to_string(),
+            arguments: wish.arguments_id,
+            asked_by: wish.asked_by,
+            nonce: Nonce::from_bytes([1; 16]),
+        };
+        let now = Timestamp::from_millis(1_000);
+        let said = Approver::Owner(&owner).decide(question, Decision::Granted, now).unwrap();
+        wish.answer.send(Ok(said.clone())).unwrap();
+        said
+    };
+    let (outcome, said) = tokio::join!(camera.run(task.clone()), person);
+    let request = asked(&mut link).await;
+    assert_eq!(request.input, r#"{"a":2,"b":1}"#);
+    assert_eq!(request.approval.as_deref().map(str::as_bytes), said.to_bytes().ok().as_deref());
+    link.result(answer(request));
+    let (_, end) = outcome.unwrap().collect().await;
+    assert_eq!(end.detail["approval"]["approver"], owner.public_key().to_string());
+
+    // A no is handed on; of arguments that nobody can read, nobody is asked.
+    let no = || Failure::new(ErrorKind::Denied, "approval_refused", "no");
+    let person = async { wishes.recv().await.unwrap().answer.send(Err(no())).unwrap() };
+    let (refused, ()) = tokio::join!(camera.run(task.clone()), person);
+    assert_eq!(refused.unwrap_err(), no());
+    let unreadable = Task { input: Bytes::from_static(b"{"), ..task };
+    assert_eq!(camera.run(unreadable).await.unwrap_err().code, "invalid_input");
+    drop(wishes);
 }
 
 #[tokio::test]

@@ -132,6 +132,8 @@ pub(super) struct ToolRequest {
     pub(super) timeout_seconds: i32,
     #[prost(bool, tag = "7")]
     pub(super) approved: bool,
+    #[prost(string, tag = "9")]
+    pub(super) approval: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -331,7 +333,7 @@ impl From<Artifact> for edges::Artifact {
 impl From<edges::Down> for CoreMessage {
     fn from(down: edges::Down) -> Self {
         let message = match down {
-            edges::Down::Run(edges::ToolRequest { execution, tool, input, timeout }) => {
+            edges::Down::Run(edges::ToolRequest { execution, tool, input, timeout, approval }) => {
                 // Never less than what it has, in whole seconds.
                 let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
                 Down::ToolRequest(ToolRequest {
@@ -339,7 +341,8 @@ impl From<edges::Down> for CoreMessage {
                     tool_name: tool,
                     input,
                     timeout_seconds: i32::try_from(seconds).unwrap_or(i32::MAX),
-                    approved: false,
+                    approved: approval.is_some(),
+                    approval: approval.unwrap_or_default(),
                 })
             }
             edges::Down::Cancel { execution, reason } => {
@@ -347,6 +350,68 @@ impl From<edges::Down> for CoreMessage {
             }
         };
         Self { message: Some(message) }
+    }
+}
+
+impl From<ToolRequest> for edges::ToolRequest {
+    /// What the node says about an approval is not read: only what a person signed is handed on.
+    fn from(request: ToolRequest) -> Self {
+        let ToolRequest { execution_id, tool_name, input, timeout_seconds, approval, .. } = request;
+        let timeout = Duration::from_secs(u64::try_from(timeout_seconds).unwrap_or(0));
+        let approval = (!approval.is_empty()).then_some(approval);
+        Self { execution: execution_id, tool: tool_name, input, timeout, approval }
+    }
+}
+
+impl Register {
+    /// Writes what an edge of ours says of itself, with the token that it shows.
+    pub(super) fn of(announced: edges::Announced, token: String) -> Self {
+        let edges::Announced { id, name, version, tools, channels, metadata } = announced;
+        Self {
+            edge_id: id,
+            name,
+            auth_token: token,
+            tools: tools.into_iter().map(Into::into).collect(),
+            channel_types: channels,
+            version,
+            metadata: metadata.into_iter().collect(),
+        }
+    }
+}
+
+impl From<edges::AnnouncedTool> for ToolDefinition {
+    fn from(tool: edges::AnnouncedTool) -> Self {
+        let timeout = tool.timeout.map_or(0, |it| it.as_secs() + u64::from(it.subsec_nanos() > 0));
+        Self {
+            name: tool.name,
+            description: tool.description,
+            input_schema: tool.input_schema,
+            requires_approval: tool.requires_approval,
+            timeout_seconds: i32::try_from(timeout).unwrap_or(i32::MAX),
+            produces_artifacts: tool.produces_artifacts,
+        }
+    }
+}
+
+impl From<edges::ToolResult> for ToolResult {
+    fn from(result: edges::ToolResult) -> Self {
+        let edges::ToolResult { execution, content, failed, details, took, artifacts } = result;
+        Self {
+            execution_id: execution,
+            content,
+            is_error: failed,
+            duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
+            artifacts: artifacts.into_iter().map(Into::into).collect(),
+            error_details: details,
+        }
+    }
+}
+
+impl From<edges::Artifact> for Artifact {
+    fn from(artifact: edges::Artifact) -> Self {
+        let edges::Artifact { id, kind, mime_type, filename, size, reference, data } = artifact;
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        Self { id, kind, mime_type, filename, size, reference, data }
     }
 }
 
