@@ -86,7 +86,7 @@ impl Approvals {
 impl Node {
     /// Reads wishes until the node stops.
     pub(crate) fn ask_people(self: &Arc<Self>) {
-        let wishes = self.approvals.wishes.lock().ok().and_then(|mut it| it.take());
+        let wishes = self.desk.approvals.wishes.lock().ok().and_then(|mut it| it.take());
         let Some(mut wishes) = wishes else { return };
         let node = Arc::clone(self);
         self.scope.spawn("approvals", async move |cancel| {
@@ -104,7 +104,7 @@ impl Node {
 
     /// Answers a wish, or puts its question where people see it and lets it wait.
     async fn ask_person(self: &Arc<Self>, wish: Wish) {
-        let mut waiting = self.approvals.waiting.lock().await;
+        let mut waiting = self.desk.approvals.waiting.lock().await;
         let found = match self.find_question(&wish, &waiting).await {
             Ok(found) => found,
             Err(failure) => return drop(wish.answer.send(Err(failure))),
@@ -131,7 +131,7 @@ impl Node {
             match approval {
                 Some(approval) => node.hand_over(nonce, approval, answer).await,
                 None => {
-                    node.approvals.waiting.lock().await.remove(&nonce);
+                    node.desk.approvals.waiting.lock().await.remove(&nonce);
                     let over = ends <= node.clock.now();
                     // A caller that left does not hear it.
                     drop(answer.send(Err(unanswered(capability.as_str(), &nonce, over))));
@@ -202,7 +202,7 @@ impl Node {
         approval: Approval,
         answer: oneshot::Sender<Result<Approval, Failure>>,
     ) {
-        let mut waiting = self.approvals.waiting.lock().await;
+        let mut waiting = self.desk.approvals.waiting.lock().await;
         waiting.remove(&nonce);
         if answer.is_closed() {
             return;
@@ -273,7 +273,7 @@ impl Node {
     /// A [`Failure`] when the store fails.
     pub async fn approvals(&self) -> Result<Vec<ApprovalView>, Failure> {
         self.sweep_approvals().await?;
-        let waiting = self.approvals.waiting.lock().await;
+        let waiting = self.desk.approvals.waiting.lock().await;
         let all = self.store.approvals().list().await.map_err(internal)?;
         all.into_iter().map(|it| self.approval_view(it, &waiting)).collect()
     }
@@ -307,7 +307,7 @@ impl Node {
     /// answered before, [`ErrorKind::Denied`] or [`ErrorKind::Unauthenticated`] when whoever signed
     /// it may not answer, or signed something else than was asked.
     pub async fn decide_approval(&self, approval: Approval) -> Result<ApprovalView, Failure> {
-        let mut waiting = self.approvals.waiting.lock().await;
+        let mut waiting = self.desk.approvals.waiting.lock().await;
         self.sweep_approvals().await?;
         let id = approval.facts.question.nonce;
         let found = self.store.approvals().get(&id.to_string()).await.map_err(internal)?;

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sedge_base::{Clock, ErrorKind, TaskScope};
 use sedge_capability::{Failure, Kind, Name};
 use sedge_edges::{
-    Announced, Down, EdgeMetrics, Edges, EdgesConfig, Link, Registration, ToolResult, Wish,
+    Announced, Down, EdgeMetrics, Edges, EdgesConfig, Link, Registration, ToolResult,
 };
 use tokio::sync::mpsc;
 
 use crate::access::Pass;
+use crate::approvals::{Approvals, WISHES};
 use crate::node::Node;
 
 /// The edges, and the turn of whoever changes what they offer.
@@ -21,13 +22,15 @@ pub(crate) struct Desk {
     /// Held while a link and its offers come or go, so that an old link's end takes nothing from a
     /// new one.
     turn: Mutex<()>,
+    /// What people are asked before a tool runs.
+    pub(crate) approvals: Approvals,
 }
 
 impl Desk {
-    /// Makes an empty desk; `people` hears of tools that ask for an approval.
-    pub(crate) fn new(clock: Clock, scope: &TaskScope, people: mpsc::Sender<Wish>) -> Self {
+    pub(crate) fn new(clock: Clock, scope: &TaskScope) -> Self {
+        let (people, wishes) = mpsc::channel(WISHES);
         let edges = Edges::asking(EdgesConfig::default(), clock, scope, people);
-        Self { edges, turn: Mutex::default() }
+        Self { edges, turn: Mutex::default(), approvals: Approvals::new(wishes) }
     }
 }
 

@@ -20,7 +20,6 @@ use tracing::{info, warn};
 use crate::about::About;
 use crate::access::{Access, Pass};
 use crate::admission::Reception;
-use crate::approvals::Approvals;
 use crate::artifacts::Depot;
 use crate::balance::functions;
 use crate::config::{Config, NodeConfig};
@@ -71,7 +70,6 @@ pub struct Node {
     pub(crate) learned: Arc<Learned>,
     pub(crate) quorum: Quorum,
     pub(crate) desk: Desk,
-    pub(crate) approvals: Approvals,
     pub(crate) pairing: Pairing,
     pub(crate) relays: Relays,
     pub(crate) reception: Reception,

@@ -15,11 +15,10 @@ use sedge_store::Store;
 use sedge_trust::admission::DEV;
 use sedge_trust::swarm::{Member, Role, Version};
 use sedge_trust::{Identity, KeyFileError, Owner, Revocation};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use crate::access::Access;
 use crate::admission::{Reception, TokenFileError};
-use crate::approvals::{Approvals, WISHES};
 use crate::artifacts::Depot;
 use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
@@ -177,7 +176,6 @@ impl Node {
         let quorum = quorum::open(link, &config.quorum, &clock, &scope, disk).await?;
         let reception = Reception::load(&config.admission, store.clone(), &clock).await?;
         let access = Access::new(Arc::clone(&members), store.clone(), clock.clone());
-        let (wisher, wishes) = mpsc::channel(WISHES);
         let node = Arc::new(Self {
             graph: Graph::open(&store, &identity, &clock, &members).await?,
             home,
@@ -194,8 +192,7 @@ impl Node {
             executor,
             functions,
             engine,
-            desk: Desk::new(clock.clone(), &scope, wisher),
-            approvals: Approvals::new(wishes),
+            desk: Desk::new(clock.clone(), &scope),
             gateway: Arc::new(gateway),
             mesh,
             learned: Arc::default(),

@@ -120,7 +120,8 @@ impl Approvals<'_> {
         let id = id.to_owned();
         let work = move |database: &Connection| {
             let sql = "SELECT * FROM approvals WHERE id = ?1";
-            let found = database.prepare_cached(sql)?.query_row([id], |it| Ok(read(it))).optional()?;
+            let found =
+                database.prepare_cached(sql)?.query_row([id], |it| Ok(read(it))).optional()?;
             found.transpose()
         };
         self.0.read(work).await

@@ -23,7 +23,7 @@ command = ['sh', '-c', 'yes']
 approval = false
 [[tool]]
 name = 'children'
-command = ['sh', '-c', 'cat > /dev/null; sleep 60 & echo $! > \"$0\"; wait', 'PIDFILE']
+command = ['sh', '-c', 'cat > /dev/null; sleep 3600 & echo $! > \"$0\"; wait', 'PIDFILE']
 approval = false
 [[tool]]
 name = 'missing'
@@ -106,7 +106,11 @@ async fn who_takes_too_long_dies_with_all_that_it_started() {
     let alive = || {
         std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|it| !it.contains(") Z "))
     };
-    while alive() {
-        tokio::task::yield_now().await;
-    }
+    let gone = async {
+        while alive() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), gone).await;
+    assert!(waited.is_ok(), "what a command started outlives it");
 }

@@ -143,7 +143,7 @@ fn own_key(settings: &Settings) -> Result<Option<Owner>, Failed> {
 }
 
 /// Returns the swarm's key, and refuses when this home owns none.
-fn minting_key(settings: &Settings) -> Result<Owner, Failed> {
+pub(super) fn minting_key(settings: &Settings) -> Result<Owner, Failed> {
     let home = settings.home()?;
     let not_here = |text| {
         Failed::new(ErrorKind::Denied, text)

@@ -184,13 +184,13 @@ async fn serve(
 }
 
 /// The ways in which an operator says stop.
-struct Signals {
+pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Failed> {
+    pub(super) fn new() -> Result<Self, Failed> {
         let listen = |kind| signal(kind).map_err(|err| Failed::io("no signals", &err));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -198,7 +198,7 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -227,7 +227,7 @@ pub(crate) fn fetch(config: &Config, folder: &Path, ui: Ui) -> Result<(), Failed
     Ok(())
 }
 
-fn log_to_stderr(settings: &Settings) -> Result<(), Failed> {
+pub(super) fn log_to_stderr(settings: &Settings) -> Result<(), Failed> {
     let filter = tracing_subscriber::EnvFilter::try_new(settings.log()).map_err(|err| {
         Failed::new(ErrorKind::Invalid, format!("`--log` is not understood: {err}"))
             .hint("try `info` or `sedge=debug`")

@@ -61,6 +61,9 @@ fn help() {
         "admission",
         "audit",
         "discover",
+        "edge",
+        "approve",
+        "approver",
     ] {
         let file = format!("{}/tests/snapshots/help_{command}.txt", env!("CARGO_MANIFEST_DIR"));
         check_help(&[command, "--help"], expect_file![file]);

@@ -4,6 +4,7 @@
 
 mod admission;
 mod adversary;
+mod approvals;
 mod artifacts;
 mod batches;
 mod cli;
