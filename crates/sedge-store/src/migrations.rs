@@ -15,8 +15,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0006_audit.sql"),
     include_str!("migrations/0007_quorum.sql"),
     include_str!("migrations/0008_graph.sql"),
-    include_str!("migrations/0013_plans.sql"),
-    include_str!("migrations/0009_approvals.sql"),
+    include_str!("migrations/0009_plans.sql"),
+    include_str!("migrations/0010_approvals.sql"),
 ];
 
 /// The schema that this program writes.
