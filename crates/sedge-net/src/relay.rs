@@ -4,6 +4,7 @@
 //! It serves the members of its swarm only, over TLS with a certificate of its node key, and tells
 //! them the address that they are seen under, which lets two of them meet through their routers.
 
+mod accept;
 mod watch;
 
 use std::fmt;
@@ -13,13 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iroh::RelayUrl;
-use iroh_relay::server::{
-    Access, AccessControl, CertConfig, ClientRequest, QuicConfig, RelayConfig, Server,
-    ServerConfig, TlsConfig,
-};
-use sedge_base::{ErrorKind, NodeId};
+use iroh_relay::server::http_server::TlsConfig;
+use iroh_relay::server::{Access, AccessControl, ClientRequest, QuicConfig, Server, ServerConfig};
+use sedge_base::{ErrorKind, NodeId, TaskScope};
 use sedge_trust::Identity;
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
 
 pub(crate) use self::watch::Watch;
 use crate::tls;
@@ -142,8 +142,19 @@ impl RelayError {
 /// A relay that this node runs. It stops when it is dropped.
 #[derive(Debug)]
 pub struct RelayServer {
-    server: Server,
+    discovery: Server,
+    visitors: Visitors,
     listening: SocketAddr,
+}
+
+/// Those who use a relay; all are told to go when this is dropped.
+#[derive(Debug)]
+struct Visitors(TaskScope);
+
+impl Drop for Visitors {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 impl RelayServer {
@@ -160,25 +171,18 @@ impl RelayServer {
         admission: Arc<dyn Admission>,
     ) -> Result<Self, RelayError> {
         let tls = tls::server(identity).map_err(RelayError::Certificate)?;
-        let cert = || CertConfig::Manual { server_config: (*tls).clone() };
         let mut last = None;
         // A free TCP port may be taken over UDP.
         for _ in 0..if listen.port() == 0 { 8 } else { 1 } {
-            let port = match listen.port() {
-                0 => free_port(listen),
-                port => port,
-            };
-            let addr = SocketAddr::new(listen.ip(), port);
-            // What would run without TLS is for probes that nobody of ours makes.
-            let mut relay = RelayConfig::new(([127, 0, 0, 1], 0));
-            relay.tls = Some(TlsConfig::new(addr, cert()));
-            relay.access = Arc::new(Members(Arc::clone(&admission)));
-            let mut config = ServerConfig::default();
-            config.relay = Some(relay);
-            config.quic = Some(QuicConfig::new(addr));
-            match Server::spawn(config).await {
-                Ok(server) => return Ok(Self { server, listening: addr }),
-                Err(error) => last = Some(error.to_string()),
+            match ports(listen, &tls).await {
+                Ok((listener, addr, discovery)) => {
+                    let visitors = Visitors(TaskScope::new());
+                    let (service, tls) = (accept::service(Members(admission)), TlsConfig::new(tls));
+                    let serve = |cancel| accept::serve(listener, service, tls, cancel);
+                    visitors.0.spawn("relay", serve);
+                    return Ok(Self { discovery, visitors, listening: addr });
+                }
+                Err(reason) => last = Some(reason),
             }
         }
         Err(RelayError::Listen { addr: listen, reason: last.unwrap_or_default() })
@@ -191,14 +195,30 @@ impl RelayServer {
 
     /// Stops it and tells its clients, `within` long at most.
     pub async fn close(self, within: Duration) {
-        drop(tokio::time::timeout(within, self.server.shutdown()).await);
+        let Self { discovery, visitors, .. } = self;
+        let all = async {
+            drop(visitors.0.shutdown(within).await);
+            drop(discovery.shutdown().await);
+        };
+        // What hangs ends with its connections.
+        drop(tokio::time::timeout(within, all).await);
     }
 }
 
-/// Returns a TCP port that is free now.
-fn free_port(listen: SocketAddr) -> u16 {
-    let taken = std::net::TcpListener::bind(listen).and_then(|it| it.local_addr());
-    taken.map_or(0, |it| it.port())
+/// Takes a TCP port, and the same one for QUIC, by which nodes learn the address that they are seen
+/// under.
+async fn ports(
+    listen: SocketAddr,
+    tls: &Arc<rustls::ServerConfig>,
+) -> Result<(TcpListener, SocketAddr, Server), String> {
+    let listener = TcpListener::bind(listen).await.map_err(|it| it.to_string())?;
+    let addr = listener.local_addr().map_err(|it| it.to_string())?;
+    let mut quic = QuicConfig::new(addr);
+    quic.server_config = Some((**tls).clone());
+    let mut config = ServerConfig::default();
+    config.quic = Some(quic);
+    let discovery = Server::spawn(config).await.map_err(|it| it.to_string())?;
+    Ok((listener, addr, discovery))
 }
 
 /// Lets in who is admitted.

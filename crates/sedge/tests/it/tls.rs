@@ -70,11 +70,14 @@ fn row_024_every_listener_refuses_plain_text() {
 
     // The invitation's card is gone with the invitation: what is left are the doors.
     let (api, doors) = (address(&one, "api"), address(&one, "doors"));
-    let mut known = vec![api.port(), doors.port()];
+    let relay = one.json(&["relay", "on", "--listen", "127.0.0.1:0"])["serving"][0].clone();
+    let relay: SocketAddr = relay.as_str().unwrap().split_once('@').unwrap().1.parse().unwrap();
+    let mut known = vec![api.port(), doors.port(), relay.port()];
     known.sort_unstable();
     until("no other TCP port is open", || listening(&one) == known);
     check_refused(api);
     check_refused(doors);
+    check_refused(relay);
 
     // The mesh's own port is QUIC, which has no plain form: what is none is not answered.
     let status = one.json(&["status"]);
