@@ -121,8 +121,8 @@ fn warning(voters: usize, majority: usize, led: bool) -> Option<String> {
              voters are needed; bring voters back, or wait a moment"
         )),
         (1 | 2, true) => Some(format!(
-            "with {voters} of 3 voters no majority survives the loss of one: every decision stops \
-             then; `sedge quorum add NODE`"
+            "with {voters} voters no majority survives the loss of one, and every decision stops \
+             then; three do: `sedge quorum add NODE`"
         )),
         (_, true) => None,
     }

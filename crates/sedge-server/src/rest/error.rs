@@ -73,6 +73,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         }
         "unknown_node" | "node_not_found" => Some("`sedge nodes` lists the nodes"),
         "disk_full" => Some("make room on the disk that holds the node's home"),
+        "unknown_receipt" => {
+            Some("`sedge receipt list` lists those that this node signed, as executor or requester")
+        }
         "unknown_artifact" => Some("`sedge artifact ls` lists those of this node"),
         "artifact_incomplete" => Some("the same command goes on where it stopped"),
         "artifact_too_large" => {
@@ -104,6 +107,10 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         "out_of_memory" => Some("give it more with `--memory`"),
         _ => None,
     };
+    // These say it all themselves, one line for each way.
+    if failure.code == "no_way" {
+        return None;
+    }
     by_code.or(match failure.kind {
         ErrorKind::NotFound => Some("`sedge capabilities` lists what is offered, and where"),
         ErrorKind::Unavailable => Some("`sedge nodes` shows who can be reached"),

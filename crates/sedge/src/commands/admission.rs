@@ -13,11 +13,23 @@ use crate::settings::Settings;
 use crate::span;
 use crate::ui::{BOLD, DIM, GOOD, Table, Ui};
 
+/// What a person writes to let others ask.
+const EXAMPLE: &str = "\
+In `config.toml` of that machine's home; the modes are asked in their order:
+
+  [admission]
+  modes = [\"token\", \"challenge\", \"pair-token\", \"tofu\"]  # or \"dev\", on loopback alone
+  [admission.tokens]
+  kitchen = \"a-secret-of-the-two-of-us\"  # for the machine of this name: `sedge join --at … --token …`
+  [admission.devices.attic]
+  secret = \"another-secret-of-two\"       # the same, and a login for a day";
+
 /// Decide who may become a member without a spoken code: see who waits, approve, reject, ban
 ///
 /// Strangers are answered only when `[admission]` in the configuration names a mode, on the machine that
 /// owns the swarm.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLE)]
 pub(crate) struct Admission {
     #[command(subcommand)]
     verb: Verb,

@@ -125,7 +125,7 @@ fn words(node: &NodeView) -> String {
         ("advice", node.health.advice.words().to_owned()),
         ("last heard", node.health.seconds_since_heartbeat.map_or_else(unknown, |it| format!("{it} s ago"))),
         ("location", if about.location.is_empty() { unknown() } else { about.location.clone() }),
-        ("labels", labels.join(", ")),
+        ("labels", if labels.is_empty() { "–".to_owned() } else { labels.join(", ") }),
         ("machine", format!("{} {}, {} processors, sedge {}", about.os, about.arch, about.cpus, about.version)),
         ("busy", node.cpu_percent.map_or_else(unknown, |it| format!("{it:.0} %"))),
         ("memory", memory),

@@ -165,4 +165,5 @@ fn a_join_while_the_other_side_is_down_says_which_way_failed_and_why() {
     let address = ways.iter().find(|it| it["way"] == "address").expect("the address was tried");
     assert!(!address["reason"].as_str().unwrap().is_empty());
     assert!(!address["next_step"].as_str().unwrap().is_empty());
+    assert!(error["hint"].is_null(), "each way has its own next step: {error}");
 }

@@ -153,6 +153,9 @@ fn a_receipt_leaves_in_other_tools_envelopes_too() {
             (&receipt.into(), &true.into())
         );
         assert!(!stranger(&file, &one, &[&two], &[]).0, "exchanged keys pass");
+        let (exit, error) = one.fails(&["receipt", "verify", path]);
+        assert_eq!(exit, 2, "a file does not say whom to believe: {error}");
+        assert!(error["hint"].as_str().unwrap().contains("--executor"), "{error}");
         let (exit, _) = one.fails(&["receipt", "export", "chain", "--format", form]);
         assert_eq!(exit, 2);
     }

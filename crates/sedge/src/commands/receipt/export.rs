@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::api::{Api, segment};
 use crate::failed::Failed;
-use crate::ui::{GOOD, Ui};
+use crate::ui::{DIM, GOOD, Ui};
 
 /// What `sedge receipt export` is told.
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,7 @@ impl Export {
         ui.result(&json!({ "file": output, "bytes": bytes.len() }), || {
             let verify = "sedge receipt verify";
             format!(
-                "{GOOD}written{GOOD:#}  {shown}\nverify it anywhere: {verify} {shown} --executor HEX --requester HEX"
+                "{GOOD}written{GOOD:#}  {shown}\nverify it anywhere: {verify} {shown} --executor HEX --requester HEX\n{DIM}HEX: the whole ids of who ran it and of who asked, as `sedge node show NAME` prints them{DIM:#}"
             )
         });
         Ok(())

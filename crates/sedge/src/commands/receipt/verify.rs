@@ -33,6 +33,10 @@ pub(super) struct Verify {
     checkpoint: Vec<PathBuf>,
 }
 
+/// How a person says whom to believe.
+const NAME_THEM: &str = "name whom you believe, by whole ids that you know from them: `--executor HEX` who ran it, \
+                         `--requester HEX` who asked; `sedge node show NAME` prints the id of a member";
+
 /// What a person trusts.
 struct Trusted {
     executor: NodeId,
@@ -45,6 +49,10 @@ impl Verify {
     pub(super) fn run(self, settings: &Settings, ui: Ui) -> Result<(), Failed> {
         let Self { what, executor, requester, checkpoint } = self;
         let Some(executor) = executor else {
+            if Path::new(&what).is_file() {
+                let message = format!("`{what}` is a file, and a file says nothing about whom to believe");
+                return Err(Failed::new(ErrorKind::Invalid, message).hint(NAME_THEM));
+            }
             return verify_kept(&Api::of_home(&settings.home()?)?, &what, ui);
         };
         let held = checkpoint.iter().map(|it| read_checkpoint(it)).collect::<Result<_, _>>()?;
