@@ -29,11 +29,12 @@ pub(crate) fn root(tree: &Tree) -> Option<Table> {
     tree.text("Cargo.toml")?.parse().ok()
 }
 
-/// Returns the members: every manifest in `crates/*` and `xtask`; one that is no TOML has an empty table.
+/// Returns the members: every manifest in `crates/*`, `fuzz` and `xtask`; one that is no TOML has an empty table.
 pub(crate) fn members(tree: &Tree) -> Vec<Member> {
     let manifests = tree.ending("/Cargo.toml").filter(|(path, _)| {
         let depth = path.split('/').count();
-        *path == "xtask/Cargo.toml" || (path.starts_with("crates/") && depth == 3)
+        let outside = ["fuzz/Cargo.toml", "xtask/Cargo.toml"].contains(path);
+        outside || (path.starts_with("crates/") && depth == 3)
     });
     manifests.map(|(path, text)| member(path, text)).collect()
 }

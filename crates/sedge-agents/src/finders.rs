@@ -2,7 +2,7 @@
 
 mod dns;
 mod kubernetes;
-mod mdns;
+pub(crate) mod mdns;
 
 use std::net::SocketAddr;
 

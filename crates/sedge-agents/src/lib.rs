@@ -23,6 +23,8 @@ mod card;
 mod discover;
 mod fetch;
 mod finders;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 
 pub use candidate::{AgentUrl, AgentUrlError, Candidate};
 pub use card::{AgentCard, CardError, Skill};

@@ -11,6 +11,8 @@ mod budgets;
 pub mod conformance;
 mod descriptor;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 mod outcome;
 mod task;

@@ -257,6 +257,22 @@ fn is_process(item: &ComponentItem) -> bool {
         && result.err() == Some(Type::String)
 }
 
+/// Feeds a component to the checks of a deployment and to the engine, which calls nothing in it; returns whether it is
+/// one, fit to be called or not.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    let Ok(name) = "f".parse() else { return false };
+    let deployment = Deployment::new(name, Bytes::copy_from_slice(bytes));
+    if check(&deployment, ByteSize::from_mib(1)).is_err() {
+        return false;
+    }
+    let engine = Engine::default();
+    let Ok(linker) = crate::host::linker(&engine) else { return false };
+    let Ok(component) = Component::from_binary(&engine, bytes) else { return false };
+    drop(link(&engine, &linker, &component, Surroundings::default()));
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

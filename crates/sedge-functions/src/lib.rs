@@ -32,6 +32,8 @@ mod deploy;
 mod engine;
 mod events;
 mod function;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod host;
 mod limits;

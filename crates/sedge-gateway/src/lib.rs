@@ -16,6 +16,8 @@ mod chat;
 mod config;
 mod embed;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gateway;
 mod local;
 mod models;

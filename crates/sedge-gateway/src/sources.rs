@@ -1,7 +1,7 @@
 //! Where model files come from: one file per sort of source, one line in the list below.
 
 mod file;
-mod https;
+pub(crate) mod https;
 mod hub;
 mod pip;
 

@@ -22,6 +22,8 @@ mod chat;
 mod constrain;
 mod embed;
 mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gguf;
 mod kept;
 mod kernels;

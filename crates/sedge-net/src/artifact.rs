@@ -14,11 +14,11 @@
 //! Invariants: nothing is written before it was checked against the id; a size is believed only
 //! after the last group proved it; no byte that is on disk is asked for again.
 
-mod ask;
+pub(crate) mod ask;
 mod fetch;
 mod holder;
 mod serve;
-mod tree;
+pub(crate) mod tree;
 
 pub use ask::{ASK, Ask};
 pub use fetch::{Drawn, Fetch, Probed, Progress, PullError, probe};

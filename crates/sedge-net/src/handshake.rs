@@ -204,6 +204,14 @@ pub(crate) async fn tell(outlet: &mut dyn Outlet, verdict: Verdict) -> io::Resul
     say(outlet, verdict.write()).await
 }
 
+/// Feeds what a dialler says first, or a verdict, to their readers; returns whether one took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    let wish = Wish::read(Bytes::copy_from_slice(bytes));
+    let verdict = Verdict::read(bytes);
+    verdict.is_ok_and(|it| it.write() == bytes) || wish.is_ok_and(|it| it.write() == bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -275,6 +275,12 @@ async fn probe() -> io::Result<()> {
     socket.send_to(&[0; 12], group).await.map(drop)
 }
 
+/// Feeds what an announcement says beside its addresses to the reader; returns whether it took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(said: &str) -> bool {
+    parse_invite(said).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

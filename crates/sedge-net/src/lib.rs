@@ -59,6 +59,9 @@ mod dice;
 
 mod frame;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 mod handshake;
 mod mux;
 mod packet;

@@ -295,6 +295,13 @@ async fn ask(place: &str) -> Result<(Frame, IpAddr), LocateError> {
     Err(LocateError::Nobody { place: named(), source: last })
 }
 
+/// Feeds a card's frame to its reader; returns whether it took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    let card = read(&Frame::new(0, bytes.to_vec()), "nowhere");
+    card.is_ok_and(|it| reachable(&it.udp, IpAddr::from([192, 0, 2, 1])).len() <= 2 * ADDRESSES)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

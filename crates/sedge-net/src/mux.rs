@@ -5,7 +5,7 @@
 //! count the same streams, and a packet of an unknown stream is the peer's mistake.
 
 mod halves;
-mod streams;
+pub(crate) mod streams;
 
 use std::io;
 use std::sync::Arc;

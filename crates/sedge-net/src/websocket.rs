@@ -295,6 +295,12 @@ impl Transport for WebSocket {
     }
 }
 
+/// Feeds a proxy's answer, or messages, to their readers; returns whether one took them.
+#[cfg(any(test, fuzzing))]
+pub(crate) async fn feed(bytes: &[u8]) -> bool {
+    proxy::feed(bytes) || messages::feed(bytes).await
+}
+
 impl Drop for WebSocket {
     fn drop(&mut self) {
         self.door.scope.stop();

@@ -401,6 +401,12 @@ fn read_value(value: serde_json::Value) -> Result<Put, Failure> {
     }
 }
 
+/// Feeds a value in JSON to its reader; returns whether it took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    serde_json::from_slice(bytes).is_ok_and(|it| read_value(it).is_ok())
+}
+
 /// Turns a refusal of the graph into what a caller sees.
 fn unwell(error: &WriteError) -> Failure {
     let code = match error {

@@ -30,6 +30,8 @@ mod doors;
 mod edge;
 mod execute;
 mod gossip;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod graph;
 mod health;
 mod home;

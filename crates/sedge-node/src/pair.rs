@@ -299,3 +299,11 @@ async fn part(conn: &Conn) {
     drop(tokio::time::timeout(CLOSE_WITHIN, conn.closed()).await);
     conn.close(CloseReason::Done);
 }
+
+/// Feeds the payload of a frame that a stranger sends, or that a joiner is answered with, to its readers; returns
+/// whether one took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    let frame = sedge_net::Frame::new(0, bytes.to_vec());
+    knock::feed(&frame) || exchange::feed(&frame)
+}

@@ -342,3 +342,23 @@ pub(crate) async fn read_receipt(reader: &mut Reader) -> Result<Receipt, WireErr
         kind => Err(WireError::Unexpected { kind }),
     }
 }
+
+/// Feeds one frame, its kind before its payload, to every reader of such frames; returns whether one took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    let Some((kind, payload)) = bytes.split_first() else { return false };
+    let frame = Frame::new(*kind, payload.to_vec());
+    match frame.kind {
+        REQUEST => frame.parse::<Request>().is_ok(),
+        ASK => frame.parse::<Ask>().is_ok(),
+        sedge_sync::ASK => frame.parse::<sedge_sync::Ask>().is_ok(),
+        REPLY => {
+            let (advert, chain) = (frame.parse::<Advert>(), frame.parse::<ChainShown>());
+            frame.parse::<Roster>().is_ok() || advert.is_ok() || chain.is_ok()
+        }
+        END => frame.parse::<End>().is_ok(),
+        REFUSED => frame.parse::<Failure>().is_ok(),
+        RECEIPT => frame.parse::<Receipt>().is_ok(),
+        _ => false,
+    }
+}

@@ -22,6 +22,8 @@
 mod config;
 mod disk;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gate;
 mod link;
 mod log;

@@ -357,4 +357,4 @@ fn believable(id: Option<&LogId>) -> Result<(), &'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -23,6 +23,8 @@
 mod access;
 mod asker;
 mod entrance;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod grpc;
 mod health;
 mod openai;

@@ -39,3 +39,9 @@ fn token_routes() -> Router<Shared> {
         .route("/embeddings", post(embeddings::embed))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
 }
+
+/// Feeds a body to the readers of this door; returns whether one took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(body: &[u8]) -> bool {
+    request::feed(body) || embeddings::feed(body)
+}

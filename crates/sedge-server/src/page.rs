@@ -179,3 +179,9 @@ fn forged() -> Failure {
     let text = "the signature is not by the page's key over this message";
     Failure::new(ErrorKind::Unauthenticated, "forged_message", text)
 }
+
+/// Feeds what a page says to its reader; returns whether it was understood.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    wire::feed(bytes)
+}

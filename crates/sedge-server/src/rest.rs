@@ -170,3 +170,39 @@ pub(crate) fn origin_headers(answer: &Answer) -> HeaderMap {
     }
     headers
 }
+
+/// Feeds a body to every reader of this door; returns whether one took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(body: &[u8]) -> bool {
+    use sedge_node::{DeployOptions, GraphPut, Point};
+    use sedge_trust::seed::{ArtifactPointer, Signed};
+
+    use self::query::json;
+
+    fn reads<T: serde::de::DeserializeOwned>(body: &[u8]) -> bool {
+        json::<T>(body).is_ok()
+    }
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    drop(query::name(text));
+    let readers = [
+        reads::<InviteAsk>,
+        reads::<JoinAsk>,
+        reads::<KnockAsk>,
+        reads::<BanAsk>,
+        reads::<PairTokenAsk>,
+        reads::<SpaceAsk>,
+        reads::<ShareAsk>,
+        reads::<GraphPut>,
+        reads::<RebalanceAsk>,
+        reads::<FoundAsk>,
+        reads::<RolesAsk>,
+        reads::<ClaimAsk>,
+        reads::<ReleaseAsk>,
+        reads::<RecordAsk>,
+        reads::<DeployOptions>,
+        reads::<Point>,
+        reads::<Signed<ArtifactPointer>>,
+    ];
+    let taken = readers.map(|it| it(body));
+    taken.contains(&true)
+}

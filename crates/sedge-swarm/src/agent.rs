@@ -2,7 +2,7 @@
 
 mod election;
 mod handle;
-mod url;
+pub(crate) mod url;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;

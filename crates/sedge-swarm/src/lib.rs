@@ -39,6 +39,8 @@
 //! ```
 
 mod compress;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 
 pub mod p2p;
 

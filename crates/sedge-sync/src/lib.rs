@@ -23,6 +23,8 @@
 
 mod entry;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod graph;
 mod ham;
 mod link;

@@ -20,6 +20,8 @@ pub mod bench;
 pub mod canonical;
 mod cipher;
 pub mod envelope;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod hybrid;
 mod identity;
 mod keyfile;

@@ -7,7 +7,7 @@ use crate::manifest::{self, Member};
 use crate::tree::Tree;
 
 /// Members with a copy of the lints, in which only `unsafe_code` is lifted: cargo can inherit lints as a whole only.
-const LIFTED: [&str; 2] = ["sedge-lm", "sedge-functions"];
+const LIFTED: [&str; 3] = ["sedge-lm", "sedge-functions", "sedge-fuzz"];
 
 /// Finds members whose lints are not those of the workspace.
 pub(super) fn find(tree: &Tree) -> Vec<Finding> {

@@ -101,6 +101,16 @@ impl Heard {
     }
 }
 
+/// Feeds one message to what the answers said so far; returns whether somebody is known by it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    let mut heard = Heard::default();
+    heard.take(bytes);
+    let known = !heard.services.is_empty() || !heard.hosts.is_empty();
+    drop(heard.candidates());
+    known
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

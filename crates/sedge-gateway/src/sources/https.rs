@@ -210,6 +210,13 @@ fn range(text: &str) -> Option<(u64, u64, u64)> {
     (first <= last && last < whole).then_some((first, last, whole))
 }
 
+/// Feeds what a server says of its piece to the reader; returns whether it took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(text: &str) -> bool {
+    is_loopback(text);
+    range(text).is_some_and(|(first, last, whole)| first <= last && last < whole)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

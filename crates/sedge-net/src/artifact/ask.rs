@@ -47,6 +47,15 @@ pub(super) struct Told {
     pub(super) refused: Option<String>,
 }
 
+/// Feeds a question, or the head of an answer, to its reader; returns whether it took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    let told = serde_json::from_slice::<Told>(bytes);
+    let asked = serde_json::from_slice::<Ask>(bytes);
+    let whole = |it: Range<u64>| it.start < it.end && it.end <= u64::MAX;
+    told.is_ok() || asked.is_ok_and(|it| it.range(u64::MAX).is_none_or(whole))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

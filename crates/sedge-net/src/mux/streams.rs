@@ -405,6 +405,39 @@ impl Shared {
     }
 }
 
+/// Feeds packets, as they stand one behind the other, to a connection; returns whether it took them all.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(mut bytes: &[u8]) -> bool {
+    use crate::packet::{HEAD, Head};
+
+    let second = std::time::Duration::from_secs(1);
+    let shared = Shared::new(&Terms {
+        peer: sedge_base::NodeId::from_bytes([1; 32]),
+        protocol: crate::Protocol::Mesh,
+        dialled_by: Side::Us,
+        path: crate::PathClass::Local,
+        window: 1_000,
+        sealed: false,
+        liveness: crate::Liveness { keep_alive: second, silent_after: second },
+    });
+    while !bytes.is_empty() {
+        let Ok(Head { kind, stream, len }) = Head::read(bytes) else { return false };
+        let Some(body) = bytes.get(HEAD..HEAD + len) else { return false };
+        bytes = &bytes[HEAD + len..];
+        if shared.handle(Packet::new(kind, stream, body.to_vec())).is_err() {
+            return false;
+        }
+        let state = shared.lock();
+        assert!(
+            state.theirs <= STREAMS && state.theirs == state.slots.len(),
+            "streams are counted"
+        );
+        let held = |slot: &Slot| slot.inbox.iter().map(Body::len).sum::<usize>();
+        assert!(state.slots.values().all(|it| held(it) <= 1_000), "streams are bounded");
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -315,3 +315,55 @@ impl<P: Peer> Machine<P> {
         self.desk.take()
     }
 }
+
+/// Feeds messages, each behind its sender and its length, to a member that takes every proof; returns whether all could
+/// be read.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(mut bytes: &[u8]) -> bool {
+    use super::wire::Key;
+
+    /// Takes everybody at their word.
+    #[derive(Debug)]
+    struct CredulousOfTest;
+
+    impl Judge<Key> for CredulousOfTest {
+        fn admits(&self, _: &Key) -> bool {
+            true
+        }
+
+        fn sign(&self, _: &[u8]) -> super::wire::Proof {
+            [[0; 32]; 2]
+        }
+
+        fn proves(&self, _: &Key, _: &[u8], proof: &super::wire::Proof) -> bool {
+            proof[0][0] == 0
+        }
+    }
+
+    let key = |it: u8| Key::from(sedge_base::NodeId::from_bytes([it; 32]));
+    let manner = Manner {
+        swarm: [1; 8],
+        times: Times::lan(),
+        epoch: 1_700_000_000_000,
+        seed: 1,
+        most: 64,
+        rate: Rate { per_second: 100.0, burst: 100.0 },
+    };
+    let mut machine = Machine::new(key(0), vec![key(1)], &manner, Box::new(CredulousOfTest));
+    let mut now = Duration::ZERO;
+    while let Some((&[from, high, low], rest)) = bytes.split_first_chunk::<3>() {
+        let length = usize::from(u16::from_be_bytes([high, low])).min(rest.len());
+        let (message, rest) = rest.split_at(length);
+        bytes = rest;
+        let Ok(message) = Message::decode(message) else { return false };
+        now += Duration::from_millis(u64::from(from));
+        for output in machine.receive(now, key(from), message) {
+            if let Output::Send { message, .. } = output {
+                let told = message.encode().map(|it| Message::<Key>::decode(&it));
+                assert!(told.is_some_and(|it| it.is_ok()), "what it says can be read");
+            }
+        }
+        drop(machine.tick(now));
+    }
+    bytes.is_empty()
+}

@@ -102,3 +102,22 @@ where
         }
     }
 }
+
+/// Feeds bytes behind an upgraded connection to the reader of packets; returns whether they hold one at least and
+/// break nothing.
+#[cfg(any(test, fuzzing))]
+pub(super) async fn feed(bytes: &[u8]) -> bool {
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    let stream = tokio::io::join(io::Cursor::new(bytes.to_vec()), tokio::io::sink());
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits())).await;
+    let (_, mut inlet) = ends(socket);
+    let mut packets = 0;
+    loop {
+        match inlet.next().await {
+            Ok(Some(_)) => packets += 1,
+            Ok(None) => return packets > 0,
+            Err(_) => return false,
+        }
+    }
+}

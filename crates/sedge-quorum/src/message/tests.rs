@@ -27,7 +27,7 @@ fn vote(term: u64, committed: bool) -> Message {
     Message::Vote(VoteRequest { vote, last_log_id: None })
 }
 
-fn samples() -> Vec<Message> {
+pub(crate) fn samples() -> Vec<Message> {
     let key: Key = "backup/nightly".parse().unwrap();
     vec![
         vote(3, false),

@@ -432,3 +432,18 @@ impl From<edges::EdgeView> for EdgeStatus {
         }
     }
 }
+
+/// Feeds an edge's message to its readers; returns whether it registers one, or says how it is.
+#[cfg(any(test, fuzzing))]
+pub(super) fn feed(bytes: &[u8]) -> bool {
+    drop(GetEdgeStatusRequest::decode(bytes));
+    match EdgeMessage::decode(bytes).ok().and_then(|it| it.message) {
+        Some(Up::Register(it)) => edges::Registration::try_from(edges::Announced::from(it)).is_ok(),
+        Some(Up::Heartbeat(it)) => it.metrics.map(edges::EdgeMetrics::from).is_some(),
+        Some(Up::ToolResult(it)) => {
+            drop(edges::ToolResult::from(it));
+            false
+        }
+        Some(Up::Event(_) | Up::ChannelInbound(_) | Up::ChannelAck(_)) | None => false,
+    }
+}

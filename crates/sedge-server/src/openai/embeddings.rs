@@ -137,6 +137,15 @@ fn written(vector: &[f32], encoding: Encoding) -> Value {
     }
 }
 
+/// Feeds a body to the reader of texts; returns whether it took it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn feed(body: &[u8]) -> bool {
+    let Ok(request) = serde_json::from_slice::<EmbedRequest>(body) else { return false };
+    let form = encoding(request.encoding_format.as_deref());
+    drop(fits(request.dimensions, 384));
+    model_name(request.model.as_deref()).is_ok() && form.is_ok() && texts(request.input).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -278,6 +278,14 @@ fn schema(format: ResponseFormat) -> Result<Option<Value>, Refusal> {
     }
 }
 
+/// Feeds a body to the reader of chats; returns whether it took it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn feed(body: &[u8]) -> bool {
+    let Ok(request) = ChatRequest::read(body) else { return false };
+    request.include_usage();
+    request.model().is_ok() && request.input().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};

@@ -154,6 +154,18 @@ fn unwritable(error: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorKind::Invalid, "bad_message", format!("a message cannot be written: {error}"))
 }
 
+/// Feeds what a page says to the reader, and writes what it would have signed; returns whether it was understood.
+#[cfg(any(test, fuzzing))]
+pub(super) fn feed(bytes: &[u8]) -> bool {
+    let Some(up) = std::str::from_utf8(bytes).ok().and_then(read) else { return false };
+    let node = NodeId::from_bytes([1; 32]);
+    let session = Nonce::from_bytes([1; 16]);
+    match up {
+        Up::Join(it) => join(node, session, &it).is_ok(),
+        Up::Message(it) => message(node, &Said { from: node, session, message: it }).is_ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

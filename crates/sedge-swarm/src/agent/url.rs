@@ -92,6 +92,12 @@ pub(super) async fn resolve(text: &str) -> Result<PeerAddr, UrlError> {
     Err(failed)
 }
 
+/// Feeds an address to its reader; returns whether it took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(text: &str) -> bool {
+    parse(text).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,0 +1,63 @@
+//! What a stranger's bytes reach in this crate, for the fuzzer and for its kept inputs (`fuzz/README.md`).
+
+/// The decoders: a name, and what feeds them; it returns whether the input was taken.
+pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] = &[
+    ("server_grpc", crate::grpc::feed),
+    ("server_openai", crate::openai::feed),
+    ("server_page", crate::page::feed),
+    ("server_rest", crate::rest::feed),
+];
+
+#[cfg(test)]
+#[path = "../../../fuzz/src/named.rs"]
+mod named;
+
+#[cfg(test)]
+#[path = "../../../fuzz/src/replay.rs"]
+mod replay;
+
+#[cfg(test)]
+mod tests {
+    use super::named::json;
+    use super::replay::all;
+    use super::*;
+
+    #[test]
+    fn every_kept_input_is_taken_or_refused_as_its_name_says() {
+        let chat = r#"{"model":"tiny","messages":[{"role":"user","content":[{"type":"text","text":"hello"}]}],"stop":"x","max_tokens":9}"#;
+        let mut named = json("server_openai", chat);
+        named.push((
+            "server_openai",
+            "embed.read",
+            br#"{"model":"tiny","input":["a"],"encoding_format":"base64"}"#.to_vec(),
+        ));
+        let (key, nonce, by) = ("0".repeat(64), "0".repeat(32), "0".repeat(128));
+        let message = format!(
+            r#"{{"type":"message","seq":7,"topic":"a","body":{{"b":[1]}},"signature":"{by}"}}"#
+        );
+        named.extend(json("server_page", message));
+        let join = format!(
+            r#"{{"type":"join","token":"","page":"{key}","name":"a","nonce":"{nonce}","signature":"{by}"}}"#
+        );
+        named.push(("server_page", "join.read", join.into()));
+        named.extend(json("server_rest", r#"{"ttl_s":60}"#));
+        named.push(("server_rest", "join.read", br#"{"code":"7-otter-otter"}"#.to_vec()));
+        named.push((
+            "server_rest",
+            "put.read",
+            br#"{"soul":"lamp","key":"state","value":1}"#.to_vec(),
+        ));
+        // Field 1 of an edge's message is its registration: field 1 is its id, field 4 a tool whose field 1 is a name.
+        let register = [&b"\x0a\x07kitchen\x22\x06\x0a\x04echo"[..]].concat();
+        let sound = [&[0x0a, u8::try_from(register.len()).unwrap()][..], &register].concat();
+        let deep: Vec<u8> = [0x1b_u8].repeat(4000);
+        named.extend([
+            ("server_grpc", "truncated.refused", sound[..sound.len() - 2].to_vec()),
+            ("server_grpc", "malformed.refused", vec![0x0a, 0x02, 0xff, 0xff]),
+            ("server_grpc", "huge.refused", vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+            ("server_grpc", "deep.refused", deep),
+            ("server_grpc", "sound.read", sound),
+        ]);
+        all(TARGETS, &named);
+    }
+}
