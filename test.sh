@@ -2,13 +2,16 @@
 # Sets up what the tests need, then runs every check of the project. Safe to run again and again.
 #
 #   ./test.sh            everything
-#   ./test.sh fmt lints  only these steps: fmt, lints, docs, tests, lan
+#   ./test.sh fmt lints  only these steps: fmt, lints, docs, tests, fuzz, lan
 #
-# Needs the Rust toolchain, a C compiler, and python3 with pip. Reads:
+# `fuzz` builds our crates once more, with coverage, and runs every fuzz target for a few seconds (fuzz/README.md).
+#
+# Needs the Rust toolchain, a C compiler (C++ for fuzz), and python3 with pip. Reads:
 #   CARGO_TARGET_DIR    where build output goes (default: target/)
 #   SEDGE_CACHE         where the tests' Python packages are kept (default: .cache/)
 #   SEDGE_TEST_MODELS   where the tests keep downloaded models (default: ~/.cache/sedge/models)
 #   SEDGE_TEST_PYTHON   a Python that has scripts/test-requirements.txt already; nothing is installed then
+#   SEDGE_FUZZ_SECONDS  how long each fuzz target runs (default: 4)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -141,6 +144,13 @@ lan() {
   bash crates/sedge/tests/nat.sh "$built/sedge"
 }
 
+# Every decoder that somebody outside reaches, for a bounded time.
+fuzz() {
+  command -v c++ >/dev/null || apt_get g++ || fail 'no C++ compiler is on this machine' \
+    'Debian and Ubuntu: apt-get install g++'
+  fuzz/run.sh
+}
+
 # Installs a system package where that is possible.
 apt_get() { # package
   command -v apt-get >/dev/null || return
@@ -150,8 +160,8 @@ apt_get() { # package
 only=("$@")
 for it in "${only[@]}"; do
   case $it in
-    fmt | lints | docs | tests | lan) ;;
-    *) fail "there is no step \`$it\`" 'steps: fmt lints docs tests lan' ;;
+    fmt | lints | docs | tests | fuzz | lan) ;;
+    *) fail "there is no step \`$it\`" 'steps: fmt lints docs tests fuzz lan' ;;
   esac
 done
 
@@ -164,5 +174,6 @@ if wanted docs; then
   step docs 'Documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 fi
 if wanted tests; then step tests 'Tests' cargo test --locked --workspace; fi
+if wanted fuzz; then step fuzz 'Fuzz targets' fuzz; fi
 if wanted lan; then step lan 'Machines on one network, and on several' lan; fi
 report

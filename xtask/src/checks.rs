@@ -2,6 +2,7 @@
 
 mod arrows;
 mod docs;
+mod fuzzed;
 mod homes;
 mod licences;
 mod links;
@@ -43,6 +44,7 @@ pub(crate) const CHECKS: &[Check] = &[
     Check { name: "todos", run: todos::find },
     Check { name: "tests", run: tests_kept::find },
     Check { name: "rows", run: row_names::find },
+    Check { name: "fuzzed", run: fuzzed::find },
     Check { name: "paths", run: named_paths::find },
     Check { name: "links", run: links::find },
     Check { name: "workplace", run: workplace::find },

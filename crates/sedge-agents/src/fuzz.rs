@@ -37,6 +37,10 @@ mod tests {
         let card = r#"{"name":"a","version":"1","supportedInterfaces":[{"url":"http://a/a2a"}],
             "skills":[{"id":"x","name":"Sum Up","description":"makes texts short"}],"order":1}"#;
         let mut named = json("agents_card", card);
+        // What this reader does not ask for may be of any size; what it asks for may not.
+        named.retain(|(_, name, _)| *name != "huge.refused");
+        let huge = card.replace("Sum Up", &"x".repeat(60_000));
+        named.push(("agents_card", "huge.refused", huge.into()));
         named.push(("agents_card", "url.read", b"https://a.b:8443/x".to_vec()));
         let head = [0, 0, 0x84, 0, 0, 0, 0, 2, 0, 0, 0, 0];
         let a2a = b"\x01x\x04_a2a\x04_tcp\x05local\x00";

@@ -59,7 +59,7 @@ mod tests {
             (
                 "capability_http",
                 "huge.refused",
-                text(&format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(60_000))),
+                text(&sound.replace("content-length: 2", "content-length: 99999999999999999999")),
             ),
             (
                 "capability_http",

@@ -31,10 +31,10 @@ fn gguf(bytes: &[u8]) -> bool {
     true
 }
 
-/// A small vocabulary: three control tokens, and one for each byte that is printed.
+/// A small vocabulary: three control tokens, and one for each sign that byte-level vocabularies spell bytes with.
 fn tokenizer() -> Option<Tokenizer> {
     let control = ["<unk>", "<s>", "<|im_end|>"].map(str::to_owned);
-    let letters = (b'!'..=b'~').map(|it| char::from(it).to_string());
+    let letters = ('!'..='~').chain('\u{a1}'..='\u{143}').map(String::from);
     let tokens: Vec<String> = control.into_iter().chain(letters).collect();
     Tokenizer::from_gguf(&Gguf::from_bytes(vocabulary_file(&tokens, &[])).ok()?).ok()
 }
