@@ -147,6 +147,13 @@ impl Shared {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns which edge was asked for a run and has not answered.
+    pub(crate) fn asked_for(&self, execution: &str) -> Option<EdgeId> {
+        let all = self.all();
+        let asked = all.values().find(|it| it.is_asked_for(execution));
+        asked.map(|it| it.registration.id().clone())
+    }
+
     /// Forgets a link, unless another has taken its place.
     pub(crate) fn forget(&self, connected: &Arc<Connected>) -> bool {
         match self.all().entry(connected.registration.id().clone()) {

@@ -39,7 +39,7 @@ mod view;
 mod wish;
 
 pub use edges::{ConnectError, Edges, EdgesConfig};
-pub use link::{Artifact, Down, Link, ToolRequest, ToolResult};
+pub use link::{Artifact, Down, Given, Link, ToolRequest, ToolResult};
 pub use program::{
     Guard, GuardError, GuardRefused, Program, Ticket, TicketError, ToolSection, ToolsError,
     ToolsFile,

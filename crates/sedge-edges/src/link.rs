@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::edges::Shared;
-use crate::registration::Registration;
+use crate::registration::{EdgeId, Registration};
 use crate::tool::EdgeTool;
 use crate::view::{EdgeMetrics, EdgeView};
 
@@ -162,6 +162,11 @@ impl Connected {
         Some(receiver)
     }
 
+    /// Returns whether this edge was asked for a run and has not answered.
+    pub(crate) fn is_asked_for(&self, execution: &str) -> bool {
+        self.state().pending.contains_key(execution)
+    }
+
     /// Gives a run up and tells the edge.
     pub(crate) fn give_up(&self, execution: &str, reason: &'static str) {
         if self.state().pending.remove(execution).is_some() {
@@ -169,6 +174,17 @@ impl Connected {
             drop(self.down.try_send(Down::Cancel { execution: execution.to_owned(), reason }));
         }
     }
+}
+
+/// What became of a result that an edge gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// Whoever waited for it has it.
+    Taken,
+    /// Refused: another edge was asked for that run.
+    Foreign(EdgeId),
+    /// Refused: nobody waits for it, or not any more, or not over this link.
+    Unasked,
 }
 
 /// The link's end at the door; the edge is connected for as long as this lives.
@@ -229,11 +245,24 @@ impl Link {
         self.connected.state().metrics = Some(metrics);
     }
 
-    /// Takes the result of a run. Returns whether somebody waits for it: what this edge was not
-    /// asked for, or not over this link, is nobody's.
-    pub fn result(&self, result: ToolResult) -> bool {
+    /// Takes the result of a run, if this edge was asked for it over this link.
+    pub fn result(&self, result: ToolResult) -> Given {
         let waiting = self.connected.state().pending.remove(&result.execution);
-        waiting.is_some_and(|it| it.send(result).is_ok())
+        match waiting {
+            Some(waiting) => match waiting.send(result) {
+                Ok(()) => Given::Taken,
+                Err(_) => Given::Unasked,
+            },
+            None => match self.shared.asked_for(&result.execution) {
+                Some(other) if other != *self.id() => Given::Foreign(other),
+                Some(_) | None => Given::Unasked,
+            },
+        }
+    }
+
+    /// Returns who the edge is.
+    pub fn id(&self) -> &EdgeId {
+        self.connected.registration.id()
     }
 
     /// Returns the free entries that the edge gave.

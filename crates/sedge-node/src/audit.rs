@@ -1,6 +1,8 @@
 //! What somebody may have to answer for, written down and shown.
 
-use sedge_base::{NodeId, Timestamp};
+use std::fmt::Display;
+
+use sedge_base::Timestamp;
 use sedge_capability::Failure;
 use sedge_store::{AuditEntry, Trail};
 use serde::{Deserialize, Serialize};
@@ -49,12 +51,12 @@ impl Node {
         Ok(AuditTrail { entries: lines.collect(), gone })
     }
 
-    /// Writes an entry about a node. What happened has happened: a failure is logged, not returned.
-    pub(crate) async fn audit(&self, kind: &str, node: &NodeId, detail: Value) {
+    /// Writes an entry about a node, or somebody else who has a name. What happened has happened: a failure is logged, not returned.
+    pub(crate) async fn audit(&self, kind: &str, whom: &(impl Display + Sync), detail: Value) {
         let entry = AuditEntry {
             at: self.clock.now(),
             kind: kind.to_owned(),
-            subject: node.to_string(),
+            subject: whom.to_string(),
             detail: detail.to_string(),
         };
         if let Err(error) = self.store.audit().append(entry).await {

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sedge_base::{Clock, ErrorKind, TaskScope};
 use sedge_capability::{Failure, Kind, Name};
 use sedge_edges::{
-    Announced, Down, EdgeMetrics, Edges, EdgesConfig, Link, Registration, ToolResult,
+    Announced, Down, EdgeMetrics, Edges, EdgesConfig, Given, Link, Registration, ToolResult,
 };
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::access::Pass;
@@ -148,9 +149,20 @@ impl EdgeLink {
         self.link.measured(metrics);
     }
 
-    /// Takes the result of a run. Returns whether somebody waits for it.
-    pub fn result(&self, result: ToolResult) -> bool {
-        self.link.result(result)
+    /// Takes the result of a run. One for a run that another edge was asked for is refused and
+    /// written to the audit.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave the entry out; the result is refused all the same.
+    pub async fn result(&self, result: ToolResult) -> Given {
+        let execution = result.execution.clone();
+        let given = self.link.result(result);
+        if let Given::Foreign(asked) = &given {
+            let detail = json!({ "execution": execution, "asked": asked.right() });
+            self.node.audit("edge.foreign_result", &self.link.id().right(), detail).await;
+        }
+        given
     }
 }
 

@@ -29,9 +29,9 @@ mod doctor;
 mod doors;
 mod edge;
 mod execute;
-mod gossip;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod gossip;
 mod graph;
 mod health;
 mod home;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 
 use sedge_base::{Clock, ErrorKind, NodeId};
-use sedge_capability::Failure;
+use sedge_capability::{Failure, Handle};
 use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
@@ -156,9 +156,8 @@ impl Node {
         let gateway =
             Gateway::new(config.gateway.clone(), models, &scope).map_err(StartError::Gateway)?;
         let registry = Arc::new(Registry::default());
-        let models = if options.no_model { Vec::new() } else { gateway.capabilities() };
-        for handle in models {
-            registry.offer(handle, config.node.max_tasks.get())?;
+        if !options.no_model {
+            offer_all(&registry, gateway.capabilities(), &config)?;
         }
         let executor =
             Executor::new(Arc::clone(&registry), Arc::clone(&ledger), clock.clone(), scope.clone());
@@ -368,4 +367,12 @@ async fn find_swarm(
         );
     }
     Ok(Found { owner, members, name: stored })
+}
+
+/// Offers capabilities, each for as many tasks as the node takes.
+fn offer_all(registry: &Registry, all: Vec<Handle>, config: &Config) -> Result<(), Failure> {
+    for handle in all {
+        registry.offer(handle, config.node.max_tasks.get())?;
+    }
+    Ok(())
 }

@@ -8,7 +8,9 @@ use sedge_trust::approval::{Approver, Decision, Question};
 use sedge_trust::{Nonce, Owner};
 
 use super::*;
-use crate::{Announced, AnnouncedTool, Down, EdgeMetrics, Edges, EdgesConfig, Link, Registration};
+use crate::{
+    Announced, AnnouncedTool, Down, EdgeMetrics, Edges, EdgesConfig, Given, Link, Registration,
+};
 
 fn edges() -> Edges {
     let clock = Clock::manual(Timestamp::from_millis(1_000));
@@ -87,9 +89,10 @@ async fn a_result_counts_only_over_the_link_that_was_asked() {
     let garden = edges.connect(announced("garden")).unwrap();
     let outcome = tool(&kitchen, "echo").run(task("t-1", None)).await.unwrap();
     let request = asked(&mut kitchen).await;
-    assert!(!garden.result(ToolResult { content: "forged".to_owned(), ..answer(request.clone()) }));
-    assert!(kitchen.result(answer(request.clone())));
-    assert!(!kitchen.result(answer(request)), "once");
+    let forged = ToolResult { content: "forged".to_owned(), ..answer(request.clone()) };
+    assert_eq!(garden.result(forged), Given::Foreign(kitchen.id().clone()));
+    assert_eq!(kitchen.result(answer(request.clone())), Given::Taken);
+    assert_eq!(kitchen.result(answer(request)), Given::Unasked, "once");
     let (output, end) = outcome.collect().await;
     assert_eq!((output.as_slice(), end.failure), (b"{}".as_slice(), None));
 }
@@ -160,7 +163,7 @@ async fn a_caller_that_leaves_stops_the_run() {
     drop::<Outcome>(outcome);
     let told = Down::Cancel { execution: "t-1".to_owned(), reason: "context cancelled" };
     assert_eq!(link.next().await, Some(told));
-    assert!(!link.result(answer(request)));
+    assert_eq!(link.result(answer(request)), Given::Unasked);
 }
 
 #[tokio::test]

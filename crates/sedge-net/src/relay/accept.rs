@@ -31,7 +31,7 @@ pub(super) fn service(members: Members) -> RelayService {
         handlers.insert(
             (get, RELAY_PROBE_PATH),
             Box::new(|_, response| {
-                let body: BytesBody = Box::new(String::new());
+                let body: BytesBody = Box::<String>::default();
                 response.status(200).body(body).map_err(Into::into)
             }),
         );

@@ -9,6 +9,7 @@ use axum::response::Response;
 use futures_util::Stream;
 use futures_util::stream::poll_fn;
 use sedge_base::ErrorKind;
+use sedge_edges::Given;
 use sedge_node::EdgeLink;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -106,7 +107,7 @@ async fn talk(
         tokio::select! {
             message = inbound.message() => match message? {
                 None => return Ok(()),
-                Some(EdgeMessage { message }) => take(&link, message)?,
+                Some(EdgeMessage { message }) => take(&link, message).await?,
             },
             down = link.next() => {
                 let Some(down) = down else {
@@ -139,7 +140,7 @@ fn words(refusal: &Refusal) -> String {
 }
 
 /// Takes what a registered edge says.
-fn take(link: &EdgeLink, message: Option<Up>) -> Result<(), Status> {
+async fn take(link: &EdgeLink, message: Option<Up>) -> Result<(), Status> {
     link.heard().map_err(|it| status(&it.into()))?;
     match message {
         Some(Up::Register(_)) => return Err(Status::invalid_argument("it is registered already")),
@@ -148,8 +149,13 @@ fn take(link: &EdgeLink, message: Option<Up>) -> Result<(), Status> {
                 link.measured(metrics.into());
             }
         }
-        // A result that nobody waits for any more is not a fault of the edge.
-        Some(Up::ToolResult(result)) => drop::<bool>(link.result(result.into())),
+        Some(Up::ToolResult(result)) => match link.result(result.into()).await {
+            // That nobody waits for a result any more is not a fault of the edge.
+            Given::Taken | Given::Unasked => {}
+            Given::Foreign(_) => {
+                return Err(Status::permission_denied("another edge was asked for that run"));
+            }
+        },
         // Nobody here asks for events or channels yet: they only show that the edge lives.
         Some(Up::Event(_) | Up::ChannelInbound(_) | Up::ChannelAck(_)) | None => {}
     }

@@ -5,6 +5,8 @@ Reads one order a line as JSON, answers each with one line of JSON:
   {"do": "first_heartbeat"}                                  begins with the wrong message
   {"do": "heartbeat", "link"}                                sends one
   {"do": "run", "link"}                                      waits for a request and answers it
+  {"do": "forge", "link", "by"}                              waits for a request and answers it over another link
+  {"do": "answer", "link"}                                   answers what was forged before, honestly
   {"do": "wait_end", "link"}                                 waits for the end of a link
   {"do": "list", "size", "token"} and {"do": "status", "id"} ask with the node's key
 """
@@ -90,16 +92,27 @@ def main():
         )
         return first(link, pb.EdgeMessage(register=message))
 
+    def give(link, execution, content):
+        result = pb.ToolExecutionResult(execution_id=execution, content=content, duration_ms=7)
+        links[link].up.put(pb.EdgeMessage(tool_result=result))
+
     def run(order):
-        link = links[order["link"]]
-        request = link.next().tool_request
-        result = pb.ToolExecutionResult(
-            execution_id=request.execution_id,
-            content=f"{request.tool_name} got {request.input}",
-            duration_ms=7,
-        )
-        link.up.put(pb.EdgeMessage(tool_result=result))
+        request = links[order["link"]].next().tool_request
+        give(order["link"], request.execution_id, f"{request.tool_name} got {request.input}")
         return {"tool": request.tool_name, "timeout": request.timeout_seconds}
+
+    waiting = {}
+
+    def forge(order):
+        request = links[order["link"]].next().tool_request
+        waiting[order["link"]] = request
+        give(order["by"], request.execution_id, "forged")
+        return {"execution": request.execution_id}
+
+    def answer_honestly(order):
+        request = waiting.pop(order["link"])
+        give(order["link"], request.execution_id, f"{request.tool_name} got {request.input}")
+        return {}
 
     def heartbeat(order):
         metrics = pb.EdgeMetrics(active_tool_count=2, cpu_percent=12.5, memory_bytes=1 << 33)
@@ -139,6 +152,8 @@ def main():
     orders = {
         "register": register,
         "run": run,
+        "forge": forge,
+        "answer": answer_honestly,
         "heartbeat": heartbeat,
         "first_heartbeat": first_heartbeat,
         "list": listed,

@@ -97,6 +97,37 @@ fn row_023_a_generated_client_registers_over_the_stream() {
 }
 
 #[test]
+fn row_208_an_edge_that_answers_for_another_is_refused_and_audited() {
+    let machine = open();
+    let mut client = Client::of(&machine);
+    let key = std::fs::read_to_string(machine.home().join("api.key")).unwrap();
+    for id in ["kitchen", "garden"] {
+        assert_eq!(client.register(id, id, key.trim(), &["echo"])["success"], true);
+    }
+    machine.until_offered("edge:kitchen.echo", "one");
+    let mut call =
+        machine.command(&["call", "edge:kitchen.echo", "--input", "{\"a\":1}", "--json"]);
+    let call = call.stdout(Stdio::piped()).spawn().unwrap();
+    let forged = client.order(&json!({ "do": "forge", "link": "kitchen", "by": "garden" }));
+    let end = client.order(&json!({ "do": "wait_end", "link": "garden" }));
+    assert_eq!(end["code"], "PERMISSION_DENIED", "{end}");
+    let trail = machine.json(&["audit"]);
+    let entry = &trail["entries"][0];
+    assert_eq!(
+        (&entry["kind"], &entry["subject"]),
+        (&"edge.foreign_result".into(), &"edge:garden".into()),
+        "{trail}"
+    );
+    let detail = json!({ "asked": "edge:kitchen", "execution": forged["execution"] });
+    assert_eq!(entry["detail"], detail);
+
+    client.order(&json!({ "do": "answer", "link": "kitchen" }));
+    let called = call.wait_with_output().unwrap();
+    let called: Value = serde_json::from_slice(&called.stdout).unwrap();
+    assert_eq!(called["output"], "echo got {\"a\":1}", "whoever was asked is heard: {called}");
+}
+
+#[test]
 fn only_the_right_token_makes_an_edge() {
     let machine = open();
     let mut client = Client::of(&machine);
