@@ -11,7 +11,7 @@ use sedge_base::{NodeId, Timestamp};
 
 use super::double::Cluster;
 use super::{append, claim};
-use crate::message::{Ask, Granted};
+use crate::message::{Agreed, Ask, Granted};
 
 /// A small generator, so that a seed names a whole run of what happens (the engine's own election
 /// times are random).
@@ -29,6 +29,20 @@ impl Seeded {
     fn pick(&mut self, nodes: &[NodeId]) -> NodeId {
         nodes[self.below(nodes.len())]
     }
+}
+
+/// Asks a node until it shows what was agreed: a voter may be elected between two questions.
+async fn shown(cluster: &Cluster, node: NodeId, seed: u64) -> Agreed {
+    let mut every = tokio::time::interval(Duration::from_millis(100));
+    let mut said = None;
+    for _ in 0..600 {
+        every.tick().await;
+        match cluster.quorum(node).ask(Ask::Show).await {
+            Ok(Granted::Shown(agreed)) => return agreed,
+            other => said = Some(other),
+        }
+    }
+    panic!("seed {seed}: {said:?}");
 }
 
 async fn run(seed: u64) {
@@ -77,8 +91,7 @@ async fn run(seed: u64) {
         cluster.restart(*node).await;
     }
     cluster.settled().await;
-    let shown = cluster.quorum(random.pick(&all)).ask(Ask::Show).await;
-    let Ok(Granted::Shown(agreed)) = shown else { panic!("seed {seed}: {shown:?}") };
+    let agreed = shown(&cluster, random.pick(&all), seed).await;
     let there: BTreeMap<u64, String> =
         agreed.records.iter().map(|it| (it.number, it.text.to_string())).collect();
     for (number, text) in &written {
