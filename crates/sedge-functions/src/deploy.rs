@@ -12,6 +12,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::call::Program;
 use crate::host::{Bare, Surroundings, Wasi, interface};
+use crate::nesting::{DEEPEST, depth};
 
 /// A function that somebody wants to have here.
 #[derive(Debug, Clone)]
@@ -98,6 +99,9 @@ pub enum DeployError {
     /// The bytes are of a version or layer that the engine does not know.
     #[error("this is WebAssembly of an unknown version")]
     UnknownVersion,
+    /// Components lie in components, and so on, too deep.
+    #[error("components lie more than {DEEPEST} deep within each other")]
+    TooDeep,
     /// The engine refuses the component.
     #[error("the component is damaged or needs what this node does not have: {reason}")]
     Refused {
@@ -130,6 +134,7 @@ impl DeployError {
             | Self::NotWasm
             | Self::CoreModule
             | Self::UnknownVersion
+            | Self::TooDeep
             | Self::Refused { .. }
             | Self::NoEntry => ErrorKind::Invalid,
             Self::OtherContent { .. } => ErrorKind::Corrupt,
@@ -147,6 +152,7 @@ impl DeployError {
             Self::NotWasm => "not_wasm",
             Self::CoreModule => "core_module",
             Self::UnknownVersion => "unknown_version",
+            Self::TooDeep => "component_too_deep",
             Self::Refused { .. } => "component_refused",
             Self::Import { .. } => "import_unsupported",
             Self::NoEntry => "no_entry",
@@ -177,6 +183,11 @@ pub(crate) fn check(deployment: &Deployment, limit: ByteSize) -> Result<ContentI
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => return Err(DeployError::CoreModule),
         [b'\0', b'a', b's', b'm', ..] => return Err(DeployError::UnknownVersion),
         _ => return Err(DeployError::NotWasm),
+    }
+    match depth(wasm) {
+        Some(it) if it <= DEEPEST => {}
+        Some(_) => return Err(DeployError::TooDeep),
+        None => return Err(DeployError::Refused { reason: "a section is cut".to_owned() }),
     }
     let got = ContentId::of(wasm);
     match *expect {

@@ -1,7 +1,10 @@
 //! What a stranger's bytes reach in this crate, for the fuzzer and for its kept inputs (`fuzz/README.md`).
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] = &[("functions_component", crate::deploy::feed)];
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] = &[("functions_component", crate::deploy::feed)];
 
 #[cfg(test)]
 #[path = "../../../fuzz/src/replay.rs"]
@@ -11,24 +14,13 @@ mod replay;
 mod tests {
     use super::replay::all;
     use super::*;
+    use crate::nesting::nested;
 
     #[test]
     fn every_kept_input_is_taken_or_refused_as_its_name_says() {
         let empty = b"\0asm\x0d\0\x01\0".to_vec();
         let custom = [&empty[..], b"\0\x05\x01aabc"].concat();
         let sections = (0..900).flat_map(|_| b"\0\x02\x01a".to_vec());
-        let mut nested = Vec::new();
-        for _ in 0..200 {
-            let inner = [&empty[..], &nested].concat();
-            let mut length = inner.len();
-            nested = vec![4];
-            while length >= 0x80 {
-                nested.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
-                length >>= 7;
-            }
-            nested.push(u8::try_from(length).unwrap());
-            nested.extend(inner);
-        }
         let named = [
             ("functions_component", "truncated.refused", custom[..custom.len() - 2].to_vec()),
             ("functions_component", "malformed.refused", [&empty[..], &[0xff; 9]].concat()),
@@ -37,7 +29,7 @@ mod tests {
                 "huge.refused",
                 [&empty[..], b"\0\xff\xff\xff\xff\x0f"].concat(),
             ),
-            ("functions_component", "deep.refused", [&empty[..], &nested].concat()),
+            ("functions_component", "deep.refused", nested(2000)),
             ("functions_component", "version.refused", b"\0asm\x0e\0\x01\0".to_vec()),
             ("functions_component", "module.refused", b"\0asm\x01\0\0\0".to_vec()),
             (

@@ -38,6 +38,7 @@ mod guard;
 mod host;
 mod limits;
 mod metrics;
+mod nesting;
 mod precompiled;
 mod runtime;
 mod ticker;
