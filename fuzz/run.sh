@@ -4,19 +4,22 @@
 #   fuzz/run.sh                     every target
 #   fuzz/run.sh NAME...             only these
 #   fuzz/run.sh --replay NAME FILE  feeds one input and shows what becomes of it
-#   fuzz/run.sh --keep NAME...      moves what was learnt into fuzz/corpus, as little as covers the same
+#   fuzz/run.sh --keep NAME...      puts the dozen inputs that cover most of what was learnt into fuzz/corpus
 #
 # Needs the Rust toolchain and a C++ compiler. Reads:
 #   CARGO_TARGET_DIR      where build output, findings and what was learnt go (default: target/)
 #   SEDGE_FUZZ_SECONDS    how long each target runs (default: 4)
+#   SEDGE_FUZZ_SEED       what the inputs are drawn from (default: 1, so that a failure comes with a change; 0: the time)
 #   SEDGE_FUZZ_JOBS       how many targets run at the same time (default: one for each processor)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 seconds=${SEDGE_FUZZ_SECONDS:-4}
+seed=${SEDGE_FUZZ_SEED:-1}
 jobs=${SEDGE_FUZZ_JOBS:-$(nproc)}
 home=$target/fuzz
+KEPT=12
 export CARGO_TARGET_DIR=$target
 
 fail() {
@@ -50,7 +53,7 @@ build() {
 # Runs one target; prints a line, and everything when it failed.
 run() { # target
   local name=$1 log=$home/log/$1 learnt=$home/learnt/$1 found=$home/found/$1
-  local from=("fuzz/corpus/$name") bounds=(-max_len=65536 -timeout=25 -rss_limit_mb=1024)
+  local from=("fuzz/corpus/$name") bounds=("-seed=$seed" -max_len=65536 -timeout=25 -rss_limit_mb=1024)
   [ -d "fuzz/regressions/$name" ] && from+=("fuzz/regressions/$name")
   mkdir -p "$home/log" "$learnt" "$found"
   # What was learnt is a help, not a truth: too much of it only takes time to read.
@@ -78,12 +81,18 @@ every() {
   "$program" --list
 }
 
+# What the tests wrote stays; of the rest as many as KEPT, those first that cover most.
 keep() { # target
   local name=$1 fewest
   fewest=$(mktemp -d)
+  mkdir -p "$home/learnt/$name" "$home/log"
   cp "fuzz/corpus/$name"/*.* "$fewest"
-  "$program" "--target=$name" -merge=1 -max_len=4096 "$fewest" "$home/learnt/$name" >"$home/log/$name" 2>&1
-  cp -n "$fewest"/* "fuzz/corpus/$name/"
+  "$program" "--target=$name" -set_cover_merge=1 -max_len=1024 "$fewest" "fuzz/corpus/$name" "$home/learnt/$name" \
+    >"$home/log/$name" 2>&1
+  find "fuzz/corpus/$name" -type f ! -name '*.*' -delete
+  # The merge writes them in that order.
+  find "$fewest" -type f ! -name '*.*' -printf '%T@ %p\n' | sort -n | sed -n "1,${KEPT}s/^[^ ]* //p" |
+    xargs -r cp -t "fuzz/corpus/$name"
   rm -r "$fewest"
   printf '   %-22s %s inputs, %s bytes\n' "$name" "$(find "fuzz/corpus/$name" -type f | wc -l)" \
     "$(cat "fuzz/corpus/$name"/* | wc -c)"
@@ -92,7 +101,7 @@ keep() { # target
 build_engine
 build
 export -f run
-export program home seconds
+export program home seconds seed
 case ${1:-} in
   --replay) exec "$program" "--target=$2" -timeout=25 -rss_limit_mb=1024 "$3" ;;
   --keep)

@@ -7,11 +7,16 @@ mod engine;
 
 use std::process::ExitCode;
 
+/// The name of a decoder and what feeds it.
+#[cfg(fuzzing)]
+type Target = (&'static str, fn(&[u8]) -> bool);
+
 /// The targets of every crate: a name, and what feeds the decoder.
 #[cfg(fuzzing)]
-const TARGETS: &[&[(&str, fn(&[u8]) -> bool)]] = &[
+const TARGETS: &[&[Target]] = &[
     sedge_agents::fuzz::TARGETS,
     sedge_capability::fuzz::TARGETS,
+    sedge_edges::fuzz::TARGETS,
     sedge_functions::fuzz::TARGETS,
     sedge_gateway::fuzz::TARGETS,
     sedge_lm::fuzz::TARGETS,

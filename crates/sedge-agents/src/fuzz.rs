@@ -5,8 +5,11 @@ use std::str;
 use crate::candidate::AgentUrl;
 use crate::card::AgentCard;
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] =
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] =
     &[("agents_card", card), ("agents_mdns", crate::finders::mdns::feed)];
 
 /// An agent's card, and the addresses in it.

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use crate::http::{read_request, read_response, write_request, write_response};
 use crate::{Descriptor, End, Name};
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] =
-    &[("capability_http", http), ("capability_record", record)];
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] = &[("capability_http", http), ("capability_record", record)];
 
 /// HTTP messages as tasks carry them; what was read is written and read alike.
 fn http(bytes: &[u8]) -> bool {

@@ -31,6 +31,8 @@
 //! ```
 
 mod edges;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod link;
 mod program;
 mod registration;

@@ -5,9 +5,11 @@ use std::str;
 use crate::chat::ChatInput;
 use crate::embed::EmbedInput;
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] =
-    &[("gateway_input", input), ("gateway_range", range)];
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] = &[("gateway_input", input), ("gateway_range", range)];
 
 /// What a task gives to a model: a conversation, or texts.
 fn input(bytes: &[u8]) -> bool {

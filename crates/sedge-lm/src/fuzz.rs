@@ -10,9 +10,11 @@ use crate::template::{ChatTemplate, Message, Role};
 use crate::testing::vocabulary_file;
 use crate::tokenizer::Tokenizer;
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] =
-    &[("lm_gguf", gguf), ("lm_shape", shape), ("lm_template", template)];
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] = &[("lm_gguf", gguf), ("lm_shape", shape), ("lm_template", template)];
 
 /// A model file: its entries, its tensors, its tokenizer.
 fn gguf(bytes: &[u8]) -> bool {

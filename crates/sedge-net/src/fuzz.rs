@@ -7,8 +7,11 @@ use std::task::{Context, Poll, Waker};
 
 use crate::{FrameError, FrameReader, RelayAddr, Topic};
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] = &[
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] = &[
     ("net_artifact", crate::artifact::tree::feed),
     ("net_ask", crate::artifact::ask::feed),
     ("net_card", card),

@@ -266,6 +266,24 @@ impl Node {
     }
 }
 
+/// Feeds what a member tells of others to the book; returns whether it could be read.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(frame: &sedge_net::Frame) -> bool {
+    let Ok(told) = frame.parse::<BTreeMap<NodeId, Vec<SocketAddr>>>() else { return false };
+    let limits = BookLimits { each: 4, all: 8 };
+    let mut book = AddressBook::new(limits);
+    for (at, (member, addrs)) in (0..).zip(&told) {
+        for source in [Source::Others, Source::Itself] {
+            book.note(*member, addrs, source, Timestamp::from_millis(at));
+            assert!(
+                book.of(member).len() <= limits.each && book.len() <= limits.all,
+                "the book ends"
+            );
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

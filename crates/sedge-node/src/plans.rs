@@ -53,3 +53,21 @@ impl Node {
         self.remember_batches().await
     }
 }
+
+/// Feeds a plan to its readers and to what checks it before anything is kept; returns whether one took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    let batch = serde_json::from_slice::<BatchAsk>(bytes);
+    let batch = batch.is_ok_and(|it| it.tasks.iter().all(|it| it.bytes().is_ok()));
+    let rollout = serde_json::from_slice::<RolloutAsk>(bytes);
+    let rollout = rollout.is_ok_and(|it| it.gate.wrong().is_none());
+    batch || rollout || schedules::feed(bytes)
+}
+
+/// Feeds a cron expression and, on a second line, a zone to what finds the next times; returns whether there are some.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed_time(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let (cron, zone) = text.split_once('\n').unwrap_or((text, "UTC"));
+    schedules::comes(&When::Cron { cron: cron.to_owned(), zone: zone.to_owned() })
+}

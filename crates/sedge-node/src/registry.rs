@@ -215,3 +215,16 @@ impl Entry {
         self.tokens_per_second.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Feeds a tool's schema and, behind a zero, an input to what checks inputs; returns whether the input fits.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(bytes: &[u8]) -> bool {
+    let mut parts = bytes.splitn(2, |it| *it == 0);
+    let mut part = || serde_json::from_slice::<serde_json::Value>(parts.next().unwrap_or_default());
+    let Some(schema) = part().ok().filter(serde_json::Value::is_object) else { return false };
+    let Ok(schema) = jsonschema::validator_for(&schema) else { return false };
+    part().is_ok_and(|it| match schema.validate(&it) {
+        Ok(()) => true,
+        Err(error) => error.to_string().is_empty(),
+    })
+}

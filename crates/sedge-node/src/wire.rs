@@ -346,6 +346,8 @@ pub(crate) async fn read_receipt(reader: &mut Reader) -> Result<Receipt, WireErr
 /// Feeds one frame, its kind before its payload, to every reader of such frames; returns whether one took it.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn feed(bytes: &[u8]) -> bool {
+    use crate::plans::measure::VersionHeld;
+
     let Some((kind, payload)) = bytes.split_first() else { return false };
     let frame = Frame::new(*kind, payload.to_vec());
     match frame.kind {
@@ -354,7 +356,12 @@ pub(crate) fn feed(bytes: &[u8]) -> bool {
         sedge_sync::ASK => frame.parse::<sedge_sync::Ask>().is_ok(),
         REPLY => {
             let (advert, chain) = (frame.parse::<Advert>(), frame.parse::<ChainShown>());
-            frame.parse::<Roster>().is_ok() || advert.is_ok() || chain.is_ok()
+            let held = frame.parse::<Option<VersionHeld>>();
+            let done = frame.parse::<ContentId>().is_ok() || frame.parse::<bool>().is_ok();
+            let found = crate::addresses::feed(&frame);
+            let answer = frame.parse::<sedge_quorum::Answer>();
+            let others = done || found || held.is_ok() || answer.is_ok();
+            others || frame.parse::<Roster>().is_ok() || advert.is_ok() || chain.is_ok()
         }
         END => frame.parse::<End>().is_ok(),
         REFUSED => frame.parse::<Failure>().is_ok(),

@@ -6,8 +6,11 @@ use crate::message::{Answer, Message};
 use crate::state::State;
 use crate::text::{Key, Text};
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] = &[("quorum", quorum)];
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] = &[("quorum", quorum)];
 
 /// Messages of the engine and of members, their answers, a snapshot's state, keys and texts.
 fn quorum(bytes: &[u8]) -> bool {

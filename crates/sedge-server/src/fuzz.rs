@@ -1,12 +1,23 @@
 //! What a stranger's bytes reach in this crate, for the fuzzer and for its kept inputs (`fuzz/README.md`).
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] = &[
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] = &[
+    ("server_address", address),
     ("server_grpc", crate::grpc::feed),
     ("server_openai", crate::openai::feed),
     ("server_page", crate::page::feed),
     ("server_rest", crate::rest::feed),
 ];
+
+/// An address: what is asked of whom, and what a function sees of it.
+fn address(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let asked = crate::rest::feed_address(text);
+    crate::wasi_http::feed(text) && asked
+}
 
 #[cfg(test)]
 #[path = "../../../fuzz/src/named.rs"]
@@ -47,6 +58,23 @@ mod tests {
             "put.read",
             br#"{"soul":"lamp","key":"state","value":1}"#.to_vec(),
         ));
+        let task = r#"{"function":"fn-1","input":"x"}"#;
+        let batch = format!(r#"{{"tasks":[{task},{task}]}}"#);
+        named.push(("server_rest", "batch.read", batch.into()));
+        let plan = r#"{"strategy":"canary","percent":20,"gate":{"calls":5},"start":true}"#;
+        named.push(("server_rest", "rollout.read", plan.into()));
+        let when = r#"{"kind":"cron","cron":"0 9 * * MON-FRI"}"#;
+        let plan = format!(r#"{{"task":{task},"when":{when}}}"#);
+        named.push(("server_rest", "schedule.read", plan.into()));
+        named.extend([
+            ("server_address", "truncated.refused", b"/%?space=b&sou".to_vec()),
+            ("server_address", "malformed.refused", b"/%?limit=%ff".to_vec()),
+            ("server_address", "huge.refused", format!("/%?limit={}", "9".repeat(400)).into()),
+            ("server_address", "deep.refused", "/a".repeat(30_000).into()),
+            ("server_address", "unknown.refused", b"/%?c=d".to_vec()),
+            ("server_address", "name.read", b"/text.echo".to_vec()),
+            ("server_address", "sound.read", b"/graph?space=open&soul=lamp&key=a%20b".to_vec()),
+        ]);
         // Field 1 of an edge's message is its registration: field 1 is its id, field 4 a tool whose field 1 is a name.
         let register = [&b"\x0a\x07kitchen\x22\x06\x0a\x04echo"[..]].concat();
         let sound = [&[0x0a, u8::try_from(register.len()).unwrap()][..], &register].concat();
@@ -57,6 +85,13 @@ mod tests {
             ("server_grpc", "huge.refused", vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]),
             ("server_grpc", "deep.refused", deep),
             ("server_grpc", "sound.read", sound),
+            // Field 2 of what an edge is told is a request: field 1 is its id, 4 the tool, 5 the input, 9 an approval.
+            ("server_grpc", "request.read", b"\x12\x0d\x0a\x01e\x22\x04echo\x2a\x02{}".to_vec()),
+            (
+                "server_grpc",
+                "approval.refused",
+                b"\x12\x0d\x0a\x01e\x22\x04echo\x4a\x02{}".to_vec(),
+            ),
         ]);
         all(TARGETS, &named);
     }

@@ -72,7 +72,7 @@ fn status(refusal: &Refusal) -> Status {
     Status::new(code, refusal.failure.message.clone())
 }
 
-/// Feeds a message to the readers of this door; returns whether an edge says something by it.
+/// Feeds a message to the readers of this door; returns whether somebody says something by it.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn feed(bytes: &[u8]) -> bool {
     lists::feed(bytes);

@@ -174,7 +174,8 @@ pub(crate) fn origin_headers(answer: &Answer) -> HeaderMap {
 /// Feeds a body to every reader of this door; returns whether one took it.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn feed(body: &[u8]) -> bool {
-    use sedge_node::{DeployOptions, GraphPut, Point};
+    use sedge_node::{BatchAsk, DeployOptions, GraphPut, Point, RolloutAsk, ScheduleAsk};
+    use sedge_trust::Approval;
     use sedge_trust::seed::{ArtifactPointer, Signed};
 
     use self::query::json;
@@ -182,8 +183,6 @@ pub(crate) fn feed(body: &[u8]) -> bool {
     fn reads<T: serde::de::DeserializeOwned>(body: &[u8]) -> bool {
         json::<T>(body).is_ok()
     }
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    drop(query::name(text));
     let readers = [
         reads::<InviteAsk>,
         reads::<JoinAsk>,
@@ -200,9 +199,38 @@ pub(crate) fn feed(body: &[u8]) -> bool {
         reads::<ReleaseAsk>,
         reads::<RecordAsk>,
         reads::<DeployOptions>,
+        reads::<BatchAsk>,
+        reads::<RolloutAsk>,
+        reads::<ScheduleAsk>,
+        reads::<Approval>,
         reads::<Point>,
         reads::<Signed<ArtifactPointer>>,
     ];
     let taken = readers.map(|it| it(body));
     taken.contains(&true)
+}
+
+/// Feeds an address to what reads names in paths and questions behind them; returns whether one took it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed_address(text: &str) -> bool {
+    use axum::extract::Query;
+    use axum::http::Uri;
+
+    fn asks<T: serde::de::DeserializeOwned>(uri: &Uri) -> bool {
+        Query::<T>::try_from_uri(uri).is_ok()
+    }
+    let Ok(uri) = text.parse::<Uri>() else { return false };
+    let named = query::name(uri.path().trim_start_matches('/')).is_ok();
+    let readers = [
+        asks::<artifacts::How>,
+        asks::<audit::Count>,
+        asks::<batches::Patience>,
+        asks::<functions::Limits>,
+        asks::<functions::Where>,
+        asks::<graph::Which>,
+        asks::<mesh::Which>,
+        asks::<receipts::Exported>,
+        asks::<receipts::From>,
+    ];
+    named || uri.query().is_some() && readers.iter().any(|it| it(&uri))
 }

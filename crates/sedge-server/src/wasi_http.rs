@@ -118,6 +118,12 @@ fn below(uri: &Uri) -> Result<Uri, Failure> {
     })
 }
 
+/// Feeds an address to what finds the function's own part of it; returns whether there is one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn feed(text: &str) -> bool {
+    text.parse().is_ok_and(|it| below(&it).is_ok_and(|it| it.path().starts_with('/')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,8 +10,11 @@ use crate::p2p::RegisteredMember;
 use crate::p2p::envelope::{Heartbeat, Signed, TaskClaim, TaskEnvelope, TaskReceipt};
 use crate::protocol::SwarmMessage;
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] =
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] =
     &[("swarm_message", message), ("swarm_patterns", patterns), ("swarm_record", record)];
 
 fn message(bytes: &[u8]) -> bool {

@@ -6,8 +6,11 @@ use crate::link::Level;
 use crate::pack::unpack;
 use crate::wire::{Ask, Head, MAX_BODY, Refusal};
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] =
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] =
     &[("sync_body", body), ("sync_entries", entries), ("sync_head", head)];
 
 const LEVELS: [Level; 5] =

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sedge_base::{NodeId, SwarmId, Timestamp};
 
 use crate::admission::{Answer, PairToken};
+use crate::approval::{Approval, Run, canonical_arguments};
 use crate::envelope::ReplayWindow;
 use crate::hybrid::{HybridPublicKey, HybridSignature, PUBLIC_KEY_BYTES};
 use crate::merkle::{verify_consistency, verify_inclusion};
@@ -20,9 +21,13 @@ use crate::{
     TreeHash, seed, verify_membership, verify_revocation,
 };
 
-/// The decoders: a name, and what feeds them; it returns whether the input was taken.
-pub const TARGETS: &[(&str, fn(&[u8]) -> bool)] = &[
+/// The name of a decoder and what feeds it.
+type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// The decoders; what feeds one returns whether the input was taken.
+pub const TARGETS: &[Target] = &[
     ("trust_admission", admission),
+    ("trust_approval", approval),
     ("trust_attestation", attestation),
     ("trust_chain_file", chain_file),
     ("trust_envelope", envelope),
@@ -52,6 +57,24 @@ fn admission(bytes: &[u8]) -> bool {
     let typed = str::from_utf8(bytes)
         .is_ok_and(|it| Code::parse(it).is_ok() || it.parse::<PairToken>().is_ok());
     typed || serde_json::from_slice::<Answer>(bytes).is_ok()
+}
+
+/// A person's yes or no, and what it would be about.
+fn approval(bytes: &[u8]) -> bool {
+    if let Ok((text, id)) = canonical_arguments(bytes) {
+        let again = canonical_arguments(&text);
+        assert!(again.is_ok_and(|it| it == (text, id)), "one form, whoever writes it");
+    }
+    let Ok(approval) = Approval::read(bytes) else { return false };
+    assert_eq!(approval.to_bytes().ok().as_deref(), Some(bytes), "no other spelling is read");
+    let owner = Owner::from_seed(&[1; 32]).public_key();
+    let question = &approval.facts.question;
+    let run = Run {
+        runs_on: &question.runs_on,
+        capability: &question.capability,
+        arguments: question.arguments,
+    };
+    approval.permits(run, &owner, NOW).is_ok()
 }
 
 /// COSE and in-toto, whatever the file says it is.

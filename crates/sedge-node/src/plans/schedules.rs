@@ -286,3 +286,20 @@ async fn pause(time: Option<Duration>) {
         None => std::future::pending().await,
     }
 }
+
+/// Feeds a schedule to its reader and makes it; returns whether it comes true.
+#[cfg(any(test, fuzzing))]
+pub(super) fn feed(bytes: &[u8]) -> bool {
+    let Ok(ask) = serde_json::from_slice::<ScheduleAsk>(bytes) else { return false };
+    ask.task.bytes().is_ok() && comes(&ask.when)
+}
+
+/// Returns whether there is a first time, and no later one is before it.
+#[cfg(any(test, fuzzing))]
+pub(super) fn comes(when: &When) -> bool {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let Ok(first) = when.first(now) else { return false };
+    let upcoming = when.upcoming(first, 3);
+    assert!(upcoming.is_sorted(), "time goes on");
+    true
+}

@@ -433,11 +433,12 @@ impl From<edges::EdgeView> for EdgeStatus {
     }
 }
 
-/// Feeds an edge's message to its readers; returns whether it registers one, or says how it is.
+/// Feeds a message to the readers of both ends; returns whether an edge registers by it or says how it is, or is asked
+/// to run something.
 #[cfg(any(test, fuzzing))]
 pub(super) fn feed(bytes: &[u8]) -> bool {
     drop(GetEdgeStatusRequest::decode(bytes));
-    match EdgeMessage::decode(bytes).ok().and_then(|it| it.message) {
+    let up = match EdgeMessage::decode(bytes).ok().and_then(|it| it.message) {
         Some(Up::Register(it)) => edges::Registration::try_from(edges::Announced::from(it)).is_ok(),
         Some(Up::Heartbeat(it)) => it.metrics.map(edges::EdgeMetrics::from).is_some(),
         Some(Up::ToolResult(it)) => {
@@ -445,5 +446,14 @@ pub(super) fn feed(bytes: &[u8]) -> bool {
             false
         }
         Some(Up::Event(_) | Up::ChannelInbound(_) | Up::ChannelAck(_)) | None => false,
-    }
+    };
+    let down = match CoreMessage::decode(bytes).ok().and_then(|it| it.message) {
+        Some(Down::ToolRequest(it)) => {
+            let edges::ToolRequest { tool, approval, .. } = it.into();
+            let approval = approval.map(|it| sedge_trust::Approval::read(it.as_bytes()).is_ok());
+            approval.unwrap_or(!tool.is_empty())
+        }
+        Some(Down::Registered(_) | Down::ToolCancel(_) | Down::Event(_)) | None => false,
+    };
+    up || down
 }

@@ -5,7 +5,9 @@ use sedge_base::ContentId;
 use super::named::json;
 use super::replay::{Named, all};
 use super::*;
+use crate::Nonce;
 use crate::admission::{PairToken, Transcript};
+use crate::approval::{Approver, ApproverKey, Decision, Question};
 use crate::envelope::Outbox;
 use crate::merkle::Frontier;
 use crate::receipt::tests::{executor, receipt, requester};
@@ -13,6 +15,7 @@ use crate::receipt::{CheckpointVersion, Point, attest, encode_chain};
 use crate::registration::tests::{identity, registration};
 use crate::revocation::Revoked;
 use crate::swarm::{Member, Role, Version};
+use crate::token::Limit;
 
 fn text<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).unwrap()
@@ -96,6 +99,30 @@ fn members() -> Vec<Named> {
         token.replacen("sedge-token.", "sedge-token2.", 1).into(),
     ));
     named.push(("trust_token", "sound.read", token.into_bytes()));
+    named
+}
+
+fn approvals() -> Vec<Named> {
+    let owner = Owner::from_seed(&[1; 32]);
+    let question = Question {
+        swarm_id: owner.swarm_id(),
+        runs_on: "edge:kitchen".to_owned(),
+        capability: "edge:kitchen.camera".to_owned(),
+        arguments: canonical_arguments(br#"{"lens":"wide"}"#).unwrap().1,
+        asked_by: NodeId::from_bytes([7; 32]),
+        nonce: Nonce::from_bytes([9; 16]),
+    };
+    let key = ApproverKey::from_seed(&[2; 32]);
+    let right = owner.mint(&[Limit::Capabilities([key.right()].into())]).unwrap();
+    let said = |approver: Approver<'_>, decision| {
+        approver.decide(question.clone(), decision, NOW).unwrap().to_bytes().unwrap()
+    };
+    let mut named = json("trust_approval", said(Approver::Owner(&owner), Decision::Granted));
+    let by_name = said(Approver::Named(&key, &right), Decision::Granted);
+    named.push(("trust_approval", "by-name.read", by_name));
+    let no = said(Approver::Owner(&owner), Decision::Refused);
+    named.push(("trust_approval", "no.refused", no));
+    named.push(("trust_approval", "arguments.refused", br#"{"b":1.50,"a":[1e3,"\u00e9"]}"#.into()));
     named
 }
 
@@ -190,6 +217,6 @@ fn bare() -> Vec<Named> {
 fn every_kept_input_is_taken_or_refused_as_its_name_says() {
     let mut named = without(admissions(), &["huge.refused", "version.refused"]);
     named.extend(receipts());
-    named.extend([members(), sessions(), seeds(), bare()].concat());
+    named.extend([members(), approvals(), sessions(), seeds(), bare()].concat());
     all(TARGETS, &named);
 }
