@@ -90,9 +90,5 @@ pub use sedge_routing::Need;
 pub use sedge_store::Keep;
 pub use sedge_sync::{Form, Seen, SpaceView, Value as GraphValue};
 pub use start::{StartError, StartOptions};
-pub use view::{
-    Answer, Ask, Chains, Compared, Deploy, DeployOptions, Deployed, Drained, Invitation,
-    InviteState, Joined, Moved, NodeView, Offer, Presence, Replayed, RevokedView, Status, Target,
-    WayFailed, Whereabouts, Witness,
-};
+pub use view::*;
 pub use world::{Engine, World};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 
-use sedge_base::{Clock, ErrorKind, NodeId};
+use sedge_base::{Clock, ErrorKind, NodeId, TaskScope};
 use sedge_capability::{Failure, Handle};
 use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
@@ -148,9 +148,7 @@ impl Node {
             Ledger::open(store.clone(), identity.clone(), clock.clone(), swarm, keep_inputs).await;
         let ledger = Arc::new(ledger.map_err(StartError::Ledger)?);
 
-        let cache = home.path().join("cache");
-        let functions = Runtime::new(config.functions.clone(), &cache, &scope);
-        let functions = Arc::new(functions.map_err(StartError::Functions)?);
+        let functions = open_functions(&home, &config, &scope)?;
         let engine = engine.unwrap_or_else(|| Arc::clone(&functions) as Arc<dyn Engine>);
         let models = options.models.unwrap_or_else(|| home.path().join("models"));
         let gateway =
@@ -272,6 +270,16 @@ pub(crate) async fn put_member(store: &Store, listed: &Listed) -> Result<(), Fai
         json: serde_json::to_string(listed).map_err(internal)?,
     };
     store.members().put(record).await.map_err(|it| unwritten(it.kind(), it))
+}
+
+/// Makes the engine of functions, with its cache in the node's home.
+fn open_functions(
+    home: &Home,
+    config: &Config,
+    scope: &TaskScope,
+) -> Result<Arc<Runtime>, StartError> {
+    let made = Runtime::new(config.functions.clone(), &home.path().join("cache"), scope);
+    made.map(Arc::new).map_err(StartError::Functions)
 }
 
 /// Adds what lies in files of its own, and refuses what is only for one machine where others listen.

@@ -142,7 +142,8 @@ fn bulk_does_not_go_through_a_relay_unless_it_may() {
     let told = got.rejected[0].reason.to_string();
     assert!(told.contains("relay") && told.contains("1 MiB"), "{told}");
     let small = Request { input_bytes: limit, ..bulk.clone() };
-    assert_eq!(decide(&small, &[relayed.clone()], Strategy::Best, 0).winner, Some(relayed.node));
+    let got = decide(&small, std::slice::from_ref(&relayed), Strategy::Best, 0);
+    assert_eq!(got.winner, Some(relayed.node));
     let allowed = Request { relay_limit: None, ..bulk };
     assert_eq!(
         decide(&allowed, &[relayed.clone(), far], Strategy::Best, 0).winner,
