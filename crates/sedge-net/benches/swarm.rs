@@ -39,6 +39,8 @@ fn simulated(members: u32) -> Result<(), Failure> {
         delay: (Duration::from_millis(1), Duration::from_millis(20)),
         loss: 0.0,
         repeats: 0.0,
+        slow: 0.0,
+        lateness: Duration::ZERO,
         // Ten thousand joins at once are a hundred million entries of tables to tell.
         joined: members > 2000,
     };

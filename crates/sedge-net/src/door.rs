@@ -19,7 +19,7 @@ use crate::packet::{Inlet, Outlet};
 use crate::quic::Liveness;
 use crate::transport::{Admission, DialError, Heard, PeerAddr, Protocol, Tried};
 
-/// How long an accepted connection may take to prove its key.
+/// How long an accepted connection may take to prove its key, at least.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Accepted connections that are proving their key at the same time.
 const HANDSHAKES: usize = 64;
@@ -125,6 +125,12 @@ impl Door {
         turn
     }
 
+    /// Waits for a turn, where those who want in can wait before they are accepted.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn next_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.handshakes).acquire_owned().await.ok()
+    }
+
     pub(crate) fn failed(&self, from: Option<SocketAddr>, why: &'static str) {
         HandshakeFailed { from, why }.emit(&self.metrics);
     }
@@ -138,10 +144,26 @@ impl Door {
     ) where
         Fut: Future<Output = io::Result<(Carrier, Ends)>> + Send + 'static,
     {
-        let Some(turn) = self.turn(from) else { return };
+        if let Some(turn) = self.turn(from) {
+            self.greet_in(turn, from, path, carrier);
+        }
+    }
+
+    /// Lets a connection in that has its turn.
+    pub(crate) fn greet_in<Fut>(
+        self: &Arc<Self>,
+        turn: OwnedSemaphorePermit,
+        from: Option<SocketAddr>,
+        path: PathClass,
+        carrier: impl FnOnce() -> Fut + Send + 'static,
+    ) where
+        Fut: Future<Output = io::Result<(Carrier, Ends)>> + Send + 'static,
+    {
         let door = Arc::clone(self);
         self.scope.spawn("handshake", move |cancel| async move {
-            let deadline = Instant::now() + HANDSHAKE;
+            // Who may be silent for longer may also be slower here.
+            let within = door.manner.liveness.silent_after.max(HANDSHAKE);
+            let deadline = Instant::now() + within;
             let greeted = async {
                 let (carrier, ends) = carrier().await?;
                 door.admit(&carrier, ends, path).await

@@ -162,10 +162,11 @@ impl Local {
 async fn accept_all(door: &Arc<Door>, listener: &UnixListener) {
     // Errors such as "too many open files" pass; a pause keeps them from filling the processor.
     let mut pause = tokio::time::interval(Duration::from_millis(50));
-    loop {
+    // Whoever comes when many are being greeted waits in the socket's queue, as one of this user.
+    while let Some(turn) = door.next_turn().await {
         match listener.accept().await {
             Ok((socket, _)) => {
-                door.greet(None, PathClass::Local, || async { same_user(socket) });
+                door.greet_in(turn, None, PathClass::Local, || async { same_user(socket) });
             }
             Err(_) => {
                 door.failed(None, "the system gives no socket");

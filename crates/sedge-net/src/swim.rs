@@ -2,20 +2,27 @@
 //!
 //! Three differences from the paper, each because a probe of a stranger costs a connection here:
 //! a dead neighbour is noticed by the silence of its link, long before a probe would; what changes
-//! is told to the neighbours, who pass it on, instead of riding on probes; and tables are compared
-//! with every probe, so that what got lost is found again.
+//! is told to the neighbours, who pass it on, instead of riding on probes; and digests of the tables are
+//! compared with every probe, and with neighbours after each change, so that what got lost is found again.
+//!
+//! A node that is short of processor waits longer for everybody, and accuses nobody meanwhile (see
+//! [`health`]).
 //!
 //! What others say never makes a member down. It makes it a suspect, and each node waits itself for
 //! the suspect to object: by a higher incarnation, which only the accused gives itself.
 
+pub(crate) mod health;
 mod probe;
+mod rumours;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use self::health::Health;
 use self::probe::Probes;
+use self::rumours::Rumours;
 use self::table::Record;
 pub(crate) use self::table::Table;
 use crate::swarm::desk::{Desk, Judge, Output, Timer};
@@ -29,6 +36,10 @@ const OBJECTION: Duration = Duration::from_secs(60);
 const SPARED: Duration = Duration::from_secs(30);
 /// How often a peer is told the same thing, or gets an answer to a comparison.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long after a change tables are checked: what differs sooner is on its way.
+const CALM: Duration = Duration::from_secs(1);
+/// They compare all the same when this node has not compared its table for so long.
+const UNCOMPARED: Duration = Duration::from_secs(30);
 
 /// The times of a failure detector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +95,7 @@ impl Times {
 /// A member that somebody had no answer from.
 #[derive(Debug)]
 struct Suspicion {
+    began: Duration,
     /// It was heard since.
     heard: bool,
     /// It began here, not by what others said.
@@ -102,12 +114,11 @@ pub(crate) struct Swim<P> {
     spared: BTreeMap<P, Duration>,
     /// When members went down.
     gone: BTreeMap<P, Duration>,
-    /// What the neighbours are to be told, and who told us.
-    rumours: BTreeMap<P, Option<P>>,
-    told_at: Option<Duration>,
-    telling: bool,
+    rumours: Rumours<P>,
     /// When a peer was last told about itself, or had its table compared.
     answered: BTreeMap<P, Duration>,
+    compared_at: Duration,
+    pub(crate) health: Health,
     probes: Probes<P>,
     left: bool,
 }
@@ -127,10 +138,10 @@ impl<P: Peer> Swim<P> {
             suspicions: BTreeMap::new(),
             spared: BTreeMap::new(),
             gone: BTreeMap::new(),
-            rumours: BTreeMap::new(),
-            told_at: None,
-            telling: false,
+            rumours: Rumours::new(),
             answered: BTreeMap::new(),
+            compared_at: Duration::ZERO,
+            health: Health::default(),
             probes: Probes::new(us),
             left: false,
         }
@@ -140,7 +151,7 @@ impl<P: Peer> Swim<P> {
     pub(crate) fn start(&mut self, mut direct: Vec<SocketAddr>, desk: &mut Desk<P>) {
         direct.truncate(ADDRESSES);
         self.table.set_place(self.us, direct);
-        desk.about(self.times.probe_few, Timer::Probe);
+        desk.about(self.probe_every(desk.now), Timer::Probe);
         desk.about(self.times.seek, Timer::Seek);
     }
 
@@ -175,8 +186,12 @@ impl<P: Peer> Swim<P> {
         judge: &dyn Judge<P>,
     ) {
         for one in news {
+            let said = Record { incarnation: one.incarnation, standing: one.standing };
             if one.node == self.us {
                 self.hear_of_us(&one, desk);
+            } else if self.table.get(&one.node) == Some(said) && from != one.node {
+                // Most of what is heard is known: this must cost little.
+                self.rumours.echo(&one.node, from);
             } else if judge.admits(&one.node) {
                 self.hear_one(from, one, desk);
             }
@@ -196,7 +211,10 @@ impl<P: Peer> Swim<P> {
         }
         let incarnation = said.incarnation.saturating_add(1);
         self.table.set(self.us, Record { incarnation, standing: Standing::Up });
-        self.rumours.insert(self.us, None);
+        self.rumours.add(self.us, None, desk.now);
+        if said.standing != Standing::Up {
+            self.health.doubted();
+        }
     }
 
     fn hear_one(&mut self, from: P, news: News<P>, desk: &mut Desk<P>) {
@@ -212,14 +230,14 @@ impl<P: Peer> Swim<P> {
         // A member may say of itself that it leaves; its link has proven its key.
         if from == node && standing == Standing::Down && old.is_some() {
             self.bury(node, incarnation, desk);
-            self.rumours.insert(node, Some(from));
+            self.rumours.add(node, Some(from), desk.now);
             return;
         }
         match (old, standing) {
             (None, Standing::Down) => {}
             (None, _) if self.table.set(node, Record { incarnation, standing }) => {
                 self.table.set_place(node, direct);
-                self.rumours.insert(node, Some(from));
+                self.rumours.add(node, Some(from), desk.now);
                 desk.put(Output::Stands { peer: node, standing: Standing::Up });
                 if standing == Standing::Suspect {
                     self.accuse(node, incarnation, false, desk);
@@ -228,7 +246,7 @@ impl<P: Peer> Swim<P> {
             (Some(old), Standing::Up) if incarnation > old.incarnation => {
                 self.table.set(node, Record { incarnation, standing });
                 self.table.set_place(node, direct);
-                self.rumours.insert(node, Some(from));
+                self.rumours.add(node, Some(from), desk.now);
                 self.gone.remove(&node);
                 let ours = self.suspicions.remove(&node).is_some_and(|it| it.ours);
                 if ours {
@@ -248,7 +266,7 @@ impl<P: Peer> Swim<P> {
             {
                 let record = Record { incarnation, standing: Standing::Suspect };
                 self.table.set(node, record);
-                self.rumours.insert(node, Some(from));
+                self.rumours.add(node, Some(from), desk.now);
                 self.accuse(node, incarnation, false, desk);
             }
             _ => {}
@@ -264,16 +282,17 @@ impl<P: Peer> Swim<P> {
             return;
         }
         self.table.set(node, Record { incarnation, standing: Standing::Suspect });
-        self.rumours.insert(node, None);
+        self.rumours.add(node, None, desk.now);
         self.accuse(node, incarnation, true, desk);
     }
 
     fn accuse(&mut self, node: P, incarnation: u64, ours: bool, desk: &mut Desk<P>) {
-        let before = self.suspicions.insert(node, Suspicion { heard: false, ours });
-        if before.is_none() {
+        let suspicion = Suspicion { began: desk.now, heard: false, ours };
+        if self.suspicions.insert(node, suspicion).is_none() {
             desk.put(Output::Stands { peer: node, standing: Standing::Suspect });
         }
-        desk.after(self.times.suspicion, Timer::Verdict(node, incarnation));
+        let wait = self.health.allow(self.times.suspicion);
+        desk.after(wait, Timer::Verdict(node, incarnation));
     }
 
     /// The time of a suspect is over.
@@ -283,10 +302,18 @@ impl<P: Peer> Swim<P> {
         if self.table.get(&node) != Some(suspect) {
             return;
         }
+        let wait = self.health.allow(self.times.suspicion);
+        let left = (suspicion.began + wait).saturating_sub(desk.now);
         if std::mem::take(&mut suspicion.heard) {
             // It lives, and has not heard yet that it should object.
+            suspicion.began = desk.now;
             self.tell_it(node, desk);
-            desk.after(self.times.suspicion, Timer::Verdict(node, incarnation));
+            desk.after(wait, Timer::Verdict(node, incarnation));
+            return;
+        }
+        if !left.is_zero() {
+            // This node is late, and so is perhaps the objection that waits for it.
+            desk.after(left, Timer::Verdict(node, incarnation));
             return;
         }
         self.bury(node, incarnation, desk);
@@ -306,7 +333,7 @@ impl<P: Peer> Swim<P> {
     pub(crate) fn leaves(&mut self, node: P, desk: &mut Desk<P>) {
         if let Some(record) = self.table.get(&node) {
             self.bury(node, record.incarnation, desk);
-            self.rumours.insert(node, None);
+            self.rumours.add(node, None, desk.now);
         }
     }
 
@@ -318,8 +345,7 @@ impl<P: Peer> Swim<P> {
         match self.table.get(&from) {
             Some(Record { standing: Standing::Up, .. }) => {}
             Some(_) => self.tell_it(from, desk),
-            None if self.may_answer(from, desk) => self.compare(from, false, desk),
-            None => {}
+            None => self.reconcile(from, desk),
         }
     }
 
@@ -341,8 +367,19 @@ impl<P: Peer> Swim<P> {
     }
 
     /// Sends the digests of our table, to learn where it differs.
-    pub(crate) fn compare(&self, with: P, answer: bool, desk: &mut Desk<P>) {
+    pub(crate) fn compare(&mut self, with: P, answer: bool, desk: &mut Desk<P>) {
+        self.compared_at = desk.now;
         desk.send(with, Message::Compare { buckets: self.table.buckets(), answer });
+    }
+
+    /// Compares tables with a peer whose digest differs, unless that is because of what is being told
+    /// just now.
+    fn reconcile(&mut self, with: P, desk: &mut Desk<P>) {
+        let calm = self.rumours.are_calm(desk.now, self.health.stretch(CALM) / 2);
+        let overdue = desk.now >= self.compared_at + self.health.stretch(UNCOMPARED);
+        if (calm || overdue) && self.may_answer(with, desk) {
+            self.compare(with, false, desk);
+        }
     }
 
     /// Answers with what differs.
@@ -371,30 +408,54 @@ impl<P: Peer> Swim<P> {
 
     /// Sees to it that what has changed is told, at once or after the shortest time.
     pub(crate) fn settle(&mut self, neighbours: &[P], desk: &mut Desk<P>) {
-        if self.rumours.is_empty() || self.telling {
+        if self.rumours.wants_check() {
+            desk.about(self.health.stretch(CALM), Timer::Check);
+        }
+        if self.rumours.is_empty() || self.rumours.waiting {
             return;
         }
-        let next = self.told_at.map_or(Duration::ZERO, |it| it + self.times.news);
-        if next <= desk.now {
+        let due = self.rumours.due(self.health.pace(self.times.news));
+        if due <= desk.now {
             self.tell(neighbours, desk);
         } else {
-            self.telling = true;
-            desk.after(next - desk.now, Timer::Tell);
+            self.rumours.waiting = true;
+            desk.after(due - desk.now, Timer::Tell);
+        }
+    }
+
+    /// Asks a neighbour for its digest when everything that has changed should be told: a change may have
+    /// passed a node by that was just exchanging its neighbours.
+    pub(crate) fn check(&mut self, neighbours: &[P], desk: &mut Desk<P>) {
+        let calm = self.rumours.are_calm(desk.now, self.health.stretch(CALM) / 2);
+        if self.rumours.check(calm)
+            && let Some(neighbour) = desk.dice.pick(neighbours).copied()
+        {
+            self.knock(neighbour, desk);
         }
     }
 
     /// Tells the neighbours what has changed.
     pub(crate) fn tell(&mut self, neighbours: &[P], desk: &mut Desk<P>) {
-        self.telling = false;
-        self.told_at = Some(desk.now);
-        let rumours = std::mem::take(&mut self.rumours);
+        let rumours = self.rumours.take(desk.now);
+        let told = rumours.iter().filter_map(|(node, tellers)| {
+            let news = self.table.news(node)?;
+            Some((news, tellers))
+        });
+        let told: Vec<_> = told.collect();
         for neighbour in neighbours {
-            let untold = rumours.iter().filter(|(node, from)| {
-                **from != Some(*neighbour) && (**node != *neighbour || !self.table.is_up(node))
-            });
-            let news: Vec<_> = untold.filter_map(|(node, _)| self.table.news(node)).collect();
-            for page in news.chunks(NEWS_PAGE) {
-                desk.send(*neighbour, Message::News(page.to_vec()));
+            let mut page = Vec::with_capacity(told.len().min(NEWS_PAGE));
+            for (news, tellers) in &told {
+                let itself = news.node == *neighbour && news.standing == Standing::Up;
+                if itself || tellers.contains(neighbour) {
+                    continue;
+                }
+                page.push(news.clone());
+                if page.len() == NEWS_PAGE {
+                    desk.send(*neighbour, Message::News(std::mem::take(&mut page)));
+                }
+            }
+            if !page.is_empty() {
+                desk.send(*neighbour, Message::News(page));
             }
         }
     }

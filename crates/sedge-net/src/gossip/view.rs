@@ -11,6 +11,8 @@ use crate::swim::Swim;
 pub(crate) const WANTED: usize = 4;
 /// So many it takes when others ask; the mean is about five.
 pub(crate) const ROOM: usize = 7;
+/// So many are asked at one time: each request may cost a connection.
+const ASKED: usize = 2;
 /// How often the neighbours are looked after.
 const TEND: Duration = Duration::from_millis(500);
 /// How long the answer to a request may take.
@@ -94,7 +96,7 @@ impl<P: Peer> View<P> {
         let now = desk.now;
         self.asked.retain(|_, until| *until > now);
         self.shunned.retain(|_, until| *until > now);
-        while self.active.len() + self.asked.len() < WANTED {
+        while self.active.len() + self.asked.len() < WANTED && self.asked.len() < ASKED {
             let free = |it: &P| *it != self.us && !self.has(it) && !self.asked.contains_key(it);
             let known = swim.table.pick(&mut desk.dice, |peer, record| {
                 record.standing == Standing::Up && free(peer) && !self.shunned.contains_key(peer)
@@ -123,14 +125,14 @@ impl<P: Peer> View<P> {
 
     fn ask(&mut self, peer: P, swim: &Swim<P>, desk: &mut Desk<P>) {
         let urgent = self.active.is_empty() && self.refusals >= REFUSALS;
-        self.asked.insert(peer, desk.now + ANSWER);
+        self.asked.insert(peer, desk.now + swim.health.stretch(ANSWER));
         desk.send(peer, Message::Neighbour { urgent, us: swim.ourselves() });
     }
 
     /// Asks a member that was cut off to be a neighbour, whether there is room or not.
     pub(crate) fn bridge(&mut self, peer: P, swim: &Swim<P>, desk: &mut Desk<P>) {
         if !self.has(&peer) {
-            self.asked.insert(peer, desk.now + ANSWER);
+            self.asked.insert(peer, desk.now + swim.health.stretch(ANSWER));
             desk.send(peer, Message::Neighbour { urgent: true, us: swim.ourselves() });
         }
     }

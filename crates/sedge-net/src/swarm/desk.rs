@@ -52,6 +52,8 @@ pub(crate) enum Timer<P> {
     Seek,
     /// Tell the neighbours what has changed.
     Tell,
+    /// Check the table with a neighbour.
+    Check,
     /// Tell the lazy neighbours which posts there are.
     Haves,
     /// Ask for a post of which only the id is known.

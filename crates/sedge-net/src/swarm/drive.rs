@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sedge_base::{NodeId, TaskScope};
 use sedge_trust::{Identity, Signature};
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::desk::{Judge, Output};
@@ -26,6 +26,8 @@ use crate::transport::{Admission, PeerAddr, Protocol};
 
 /// Events that may wait for one listener.
 const EVENTS: usize = 1024;
+/// Dials of one member that are under way at one time.
+const DIALS: usize = 8;
 /// Addresses of members that whoever owns this node has told us.
 const HINTS: usize = 16_384;
 
@@ -34,7 +36,9 @@ const HINTS: usize = 16_384;
 pub(super) struct Inner {
     pub(super) us: NodeId,
     pub(super) pool: Pool,
-    pub(super) dial_within: Duration,
+    dial_within: Duration,
+    /// Turns to dial.
+    pub(super) dials: Semaphore,
     pub(super) topics: Topics,
     pub(super) metrics: Arc<SwarmMetrics>,
     pub(super) scope: TaskScope,
@@ -121,6 +125,7 @@ impl Inner {
             us,
             pool,
             dial_within: options.dial_within,
+            dials: Semaphore::new(DIALS),
             topics: Topics::default(),
             metrics: Arc::default(),
             scope: scope.clone(),
@@ -148,6 +153,11 @@ impl Inner {
 
     pub(super) fn streams(&self) -> MutexGuard<'_, BTreeMap<NodeId, usize>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how long a dial may take: longer while this node itself is late.
+    pub(super) fn patience(&self) -> Duration {
+        self.with(|machine| machine.swim().health.stretch(self.dial_within))
     }
 
     /// Looks at the state machine.

@@ -73,11 +73,11 @@ pub(super) async fn run(inner: &Arc<Inner>, to: PeerAddr, mut waiting: Waiting, 
 }
 
 async fn carry(inner: &Inner, to: &PeerAddr, waiting: &mut Waiting, cancel: &Cancel) -> End {
-    let within = inner.dial_within;
+    let within = inner.patience();
     let conn = tokio::select! {
         biased;
         () = cancel.cancelled() => return End::Stopped,
-        conn = inner.pool.conn(to, within) => conn,
+        conn = dial(inner, to, within) => conn,
     };
     let conn = match conn {
         Ok(conn) => conn,
@@ -106,6 +106,17 @@ async fn carry(inner: &Inner, to: &PeerAddr, waiting: &mut Waiting, cancel: &Can
         drop(timeout(PARTING, read).await);
     }
     end
+}
+
+/// Returns the connection to a peer; dials wait for each other, so that a node that is short of
+/// processor or network begins nothing that it cannot end in time.
+async fn dial(inner: &Inner, to: &PeerAddr, within: Duration) -> Result<Conn, DialError> {
+    let _turn = match inner.pool.live(to.node) {
+        Some(_) => None,
+        // The turns are never closed.
+        None => inner.dials.acquire().await.ok(),
+    };
+    inner.pool.conn(to, within).await
 }
 
 /// Writes until the lane is given up: then what still waits is written first.
@@ -139,9 +150,10 @@ async fn write(inner: &Inner, peer: Key, waiting: &mut Waiting, writer: &mut Wri
 /// Tells why a dial failed.
 fn not_dialled(error: &DialError) -> Loss {
     match error {
-        // Who refuses is alive.
+        // Who refuses is alive; who breaks off may be busy, and its silence will tell.
         DialError::Refused { .. }
         | DialError::Full { .. }
+        | DialError::Handshake { .. }
         | DialError::Closed
         | DialError::Itself
         | DialError::NotSpoken { .. } => Loss::Closed,

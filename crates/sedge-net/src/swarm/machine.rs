@@ -127,6 +127,11 @@ impl<P: Peer> Machine<P> {
     /// Does what is due at this time.
     pub(crate) fn tick(&mut self, now: Duration) -> Vec<Output<P>> {
         self.desk.now = self.desk.now.max(now);
+        if let Some(due) = self.desk.due()
+            && due <= now
+        {
+            self.swim.health.woken(now - due);
+        }
         while let Some(timer) = self.desk.take_due() {
             self.on_timer(timer);
         }
@@ -139,10 +144,11 @@ impl<P: Peer> Machine<P> {
             Timer::Tend => view.on_tend(swim, desk),
             Timer::Exchange => view.on_exchange(swim, desk),
             Timer::Probe => swim.probe(desk, &**judge),
-            Timer::Unanswered(nonce) => swim.unanswered(nonce, desk),
+            Timer::Unanswered(nonce) => swim.unanswered(nonce, view.neighbours(), desk),
             Timer::Silent(nonce) => swim.silent(nonce, desk),
             Timer::Verdict(peer, incarnation) => swim.verdict(peer, incarnation, desk),
             Timer::Tell => swim.tell(view.neighbours(), desk),
+            Timer::Check => swim.check(view.neighbours(), desk),
             Timer::Haves => tree.tell_names(desk),
             Timer::Fetch(id) => tree.fetch(id, desk),
             Timer::Seek => self.seek(),
@@ -256,8 +262,8 @@ impl<P: Peer> Machine<P> {
         tree.parted(&peer);
         match loss {
             Loss::Left => swim.leaves(peer, desk),
-            Loss::Silent if neighbour => swim.suspect(peer, desk),
-            Loss::Silent => swim.unreachable(peer, desk),
+            Loss::Silent if neighbour => swim.fell_silent(peer, desk),
+            Loss::Silent => swim.unreachable(peer, view.neighbours(), desk),
             Loss::Closed => {}
         }
         view.tend(swim, desk);

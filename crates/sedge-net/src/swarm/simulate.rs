@@ -25,6 +25,10 @@ pub struct Simulation {
     pub loss: f64,
     /// The share of messages that arrive twice, from 0 to 1.
     pub repeats: f64,
+    /// The share of members that are short of processor, from 0 to 1.
+    pub slow: f64,
+    /// By how much everything that such a member does comes late, at most.
+    pub lateness: Duration,
     /// The members know each other from the start; otherwise they know only the first one, and
     /// start one after the other within two seconds.
     pub joined: bool,

@@ -1,6 +1,7 @@
 //! Asking one member after the other whether it is alive, and others when it does not answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Swim, Times};
 use crate::swarm::desk::{Desk, Judge, Timer};
@@ -11,13 +12,21 @@ const HELPERS: usize = 3;
 /// For how many others we ask at one time.
 const RELAYED: usize = 256;
 
+/// One question.
+#[derive(Debug, Clone, Copy)]
+struct Probe<P> {
+    target: P,
+    /// Others are asking too.
+    helped: bool,
+}
+
 /// What was asked and not answered yet.
 #[derive(Debug)]
 pub(super) struct Probes<P> {
     /// The member that was probed last; all are probed in the order of their keys.
     cursor: P,
     nonce: u32,
-    open: BTreeMap<u32, P>,
+    open: BTreeMap<u32, Probe<P>>,
     /// For whom we ask: our number, whom we ask, and the asker with its own number.
     relayed: BTreeMap<u32, (P, P, u32)>,
 }
@@ -40,10 +49,17 @@ impl<P: Peer> Swim<P> {
         nonce
     }
 
+    /// Returns the time between two probes. While members come and go there may soon be many, and
+    /// they need the processor to find their neighbours, whose links watch them anyway.
+    pub(super) fn probe_every(&self, now: Duration) -> Duration {
+        let Times { probe_few, probe_many, .. } = self.times;
+        let few = self.table.alive() <= Times::FEW && self.rumours.are_calm(now, probe_many);
+        self.health.stretch(if few { probe_few } else { probe_many })
+    }
+
     /// Probes the next member.
     pub(crate) fn probe(&mut self, desk: &mut Desk<P>, judge: &dyn Judge<P>) {
-        let few = self.table.alive() <= Times::FEW;
-        desk.about(if few { self.times.probe_few } else { self.times.probe_many }, Timer::Probe);
+        desk.about(self.probe_every(desk.now), Timer::Probe);
         let us = self.us;
         let next = self.table.next(&self.probes.cursor, |peer, record| {
             *peer != us && record.standing != Standing::Down
@@ -55,9 +71,14 @@ impl<P: Peer> Swim<P> {
             self.leaves(target, desk);
             return;
         }
+        self.ask(target, desk);
+    }
+
+    /// Asks a member and waits for its answer.
+    fn ask(&mut self, target: P, desk: &mut Desk<P>) {
         let nonce = self.ping(target, desk);
-        self.probes.open.insert(nonce, target);
-        desk.after(self.times.answer, Timer::Unanswered(nonce));
+        self.probes.open.insert(nonce, Probe { target, helped: false });
+        desk.after(self.health.stretch(self.times.answer), Timer::Unanswered(nonce));
     }
 
     /// Asks a member outside of the turn, for instance one that was down.
@@ -65,38 +86,62 @@ impl<P: Peer> Swim<P> {
         self.ping(target, desk);
     }
 
-    /// The probed member has not answered in time: others ask it.
-    pub(crate) fn unanswered(&mut self, nonce: u32, desk: &mut Desk<P>) {
-        let Some(target) = self.probes.open.get(&nonce).copied() else { return };
+    /// The probed member has not answered in time: others ask it, neighbours if there are some, because
+    /// the way to them is open.
+    pub(crate) fn unanswered(&mut self, nonce: u32, neighbours: &[P], desk: &mut Desk<P>) {
+        let Some(probe) = self.probes.open.get_mut(&nonce) else { return };
+        if std::mem::replace(&mut probe.helped, true) {
+            return;
+        }
+        let target = probe.target;
+        let mut near: Vec<P> = neighbours.iter().copied().filter(|it| *it != target).collect();
         let mut helpers = Vec::new();
         for _ in 0..HELPERS {
             let us = self.us;
-            let helper = self.table.pick(&mut desk.dice, |peer, record| {
-                record.standing == Standing::Up
-                    && *peer != us
-                    && *peer != target
-                    && !helpers.contains(peer)
-            });
+            let helper = if near.is_empty() {
+                self.table.pick(&mut desk.dice, |peer, record| {
+                    record.standing == Standing::Up
+                        && *peer != us
+                        && *peer != target
+                        && !helpers.contains(peer)
+                })
+            } else {
+                Some(near.swap_remove(desk.dice.below(near.len())))
+            };
             helpers.extend(helper);
         }
         for helper in helpers {
             desk.send(helper, Message::PingFor { nonce, target });
         }
-        desk.after(self.times.answer * 2, Timer::Silent(nonce));
+        desk.after(self.health.stretch(self.times.answer * 2), Timer::Silent(nonce));
     }
 
-    /// Nobody had an answer.
+    /// Nobody had an answer. A node that is late itself leaves it at that: the next round will tell.
     pub(crate) fn silent(&mut self, nonce: u32, desk: &mut Desk<P>) {
-        if let Some(target) = self.probes.open.remove(&nonce) {
-            self.suspect(target, desk);
+        if let Some(Probe { target, .. }) = self.probes.open.remove(&nonce) {
+            self.health.doubted();
+            if !self.health.too_late(self.times.answer) {
+                self.suspect(target, desk);
+            }
+        }
+    }
+
+    /// The link to a neighbour has fallen silent. A node that is late itself asks it once more.
+    pub(crate) fn fell_silent(&mut self, peer: P, desk: &mut Desk<P>) {
+        if self.health.too_late(self.times.answer) {
+            self.ask(peer, desk);
+        } else {
+            self.suspect(peer, desk);
         }
     }
 
     /// The link to a peer gives nothing: there is no need to wait for its answer.
-    pub(crate) fn unreachable(&mut self, peer: P, desk: &mut Desk<P>) {
-        let open = self.probes.open.iter().find(|(_, target)| **target == peer);
-        if let Some(nonce) = open.map(|it| *it.0) {
-            self.unanswered(nonce, desk);
+    pub(crate) fn unreachable(&mut self, peer: P, neighbours: &[P], desk: &mut Desk<P>) {
+        let open = self.probes.open.iter().find(|(_, it)| it.target == peer);
+        if let Some(nonce) = open.map(|it| *it.0)
+            && !self.health.too_late(self.times.answer)
+        {
+            self.unanswered(nonce, neighbours, desk);
         }
     }
 
@@ -125,11 +170,12 @@ impl<P: Peer> Swim<P> {
             self.probes.relayed.remove(&nonce);
             desk.send(asker, Message::AckFor { nonce: theirs });
         }
-        if self.probes.open.get(&nonce) == Some(&from) {
+        if self.probes.open.get(&nonce).is_some_and(|it| it.target == from) {
             self.probes.open.remove(&nonce);
+            self.health.answered();
         }
-        if digest != self.table.digest() && self.may_answer(from, desk) {
-            self.compare(from, false, desk);
+        if digest != self.table.digest() {
+            self.reconcile(from, desk);
         }
     }
 

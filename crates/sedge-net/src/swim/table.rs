@@ -1,5 +1,6 @@
 //! Every member that a node knows of, and digests by which two tables are compared.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -28,17 +29,18 @@ pub(crate) struct Table<P> {
     most: usize,
 }
 
-fn digest<P: Peer>(peer: &P, record: Record) -> u64 {
+/// Returns the digest of a record; `mixed` is made of its member's name.
+const fn digest(mixed: u64, record: Record) -> u64 {
     let Record { incarnation, standing } = record;
     match standing {
-        Standing::Up => mix(peer.mixed() ^ mix(incarnation)),
-        Standing::Suspect => mix(peer.mixed() ^ mix(!incarnation)),
+        Standing::Up => mix(mixed ^ mix(incarnation)),
+        Standing::Suspect => mix(mixed ^ mix(!incarnation)),
         Standing::Down => 0,
     }
 }
 
-fn bucket<P: Peer>(peer: &P) -> usize {
-    (peer.mixed() % BUCKETS as u64) as usize
+const fn bucket(mixed: u64) -> usize {
+    (mixed % BUCKETS as u64) as usize
 }
 
 impl<P: Peer> Table<P> {
@@ -54,8 +56,22 @@ impl<P: Peer> Table<P> {
     }
 
     pub(crate) fn get(&self, peer: &P) -> Option<Record> {
-        let at = self.records.binary_search_by_key(peer, |it| it.0).ok()?;
+        let at = self.find(peer).ok()?;
         Some(self.records[at].1)
+    }
+
+    /// Returns a member's place, or where it would be.
+    fn find(&self, peer: &P) -> Result<usize, usize> {
+        let (mut from, mut to) = (0, self.records.len());
+        while from < to {
+            let middle = usize::midpoint(from, to);
+            match self.records[middle].0.cmp(peer) {
+                Ordering::Equal => return Ok(middle),
+                Ordering::Less => from = middle + 1,
+                Ordering::Greater => to = middle,
+            }
+        }
+        Err(from)
     }
 
     /// Returns whether the member is up.
@@ -83,7 +99,7 @@ impl<P: Peer> Table<P> {
 
     /// Writes a record; `false` when there is no room for one more.
     pub(crate) fn set(&mut self, peer: P, record: Record) -> bool {
-        match self.records.binary_search_by_key(&peer, |it| it.0) {
+        match self.find(&peer) {
             Ok(at) => {
                 let old = std::mem::replace(&mut self.records[at].1, record);
                 self.count(&peer, Some(old), Some(record));
@@ -99,7 +115,7 @@ impl<P: Peer> Table<P> {
 
     /// Forgets a member.
     pub(crate) fn remove(&mut self, peer: &P) {
-        if let Ok(at) = self.records.binary_search_by_key(peer, |it| it.0) {
+        if let Ok(at) = self.find(peer) {
             let (_, old) = self.records.remove(at);
             self.count(peer, Some(old), None);
             self.places.remove(peer);
@@ -107,9 +123,10 @@ impl<P: Peer> Table<P> {
     }
 
     fn count(&mut self, peer: &P, old: Option<Record>, new: Option<Record>) {
-        let slot = &mut self.buckets[bucket(peer)];
+        let mixed = peer.mixed();
+        let slot = &mut self.buckets[bucket(mixed)];
         for record in [old, new].into_iter().flatten() {
-            *slot ^= digest(peer, record);
+            *slot ^= digest(mixed, record);
         }
         let alive = |it: Option<Record>| it.is_some_and(|it| it.standing != Standing::Down);
         self.alive = self.alive + usize::from(alive(new)) - usize::from(alive(old));
@@ -129,8 +146,10 @@ impl<P: Peer> Table<P> {
     pub(crate) fn differing(&self, theirs: &[[u8; 8]]) -> Vec<News<P>> {
         let differs: Vec<bool> =
             self.buckets.iter().zip(theirs).map(|(ours, it)| ours.to_le_bytes() != *it).collect();
-        let listed =
-            self.records.iter().filter(|(peer, _)| differs.get(bucket(peer)).is_some_and(|it| *it));
+        let listed = self
+            .records
+            .iter()
+            .filter(|(peer, _)| differs.get(bucket(peer.mixed())).is_some_and(|it| *it));
         listed.map(|(peer, record)| self.tell(*peer, *record)).collect()
     }
 

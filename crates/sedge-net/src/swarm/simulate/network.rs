@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Simulation;
@@ -31,14 +32,15 @@ pub(crate) struct Number(pub(crate) u32);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.bytes().serialize(serializer)
+        serializer.serialize_bytes(&self.bytes())
     }
 }
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let [a, b, c, d, ..] = <[u8; 32]>::deserialize(deserializer)?;
-        Ok(Self(u32::from_le_bytes([a, b, c, d])))
+        let bytes = <&[u8]>::deserialize(deserializer)?;
+        let bytes32 = bytes.try_into().ok().map(Self::named);
+        bytes32.ok_or_else(|| D::Error::invalid_length(bytes.len(), &"32 bytes"))
     }
 }
 
@@ -47,6 +49,10 @@ impl Peer for Number {
         let mut bytes = [0; 32];
         bytes[..4].copy_from_slice(&self.0.to_le_bytes());
         bytes
+    }
+
+    fn named([a, b, c, d, ..]: [u8; 32]) -> Self {
+        Self(u32::from_le_bytes([a, b, c, d]))
     }
 
     fn mixed(&self) -> u64 {
@@ -269,7 +275,15 @@ impl Network {
         }
     }
 
+    /// Returns by how much a member comes late.
+    fn lateness(&mut self, member: Number) -> Duration {
+        let Simulation { slow, lateness, seed, .. } = self.simulation;
+        let fate = Dice::new(seed ^ member.mixed()).unit();
+        if fate < slow { lateness.mul_f64(self.dice.unit()) } else { Duration::ZERO }
+    }
+
     fn file(&mut self, wait: Duration, to: Number, event: Event) {
+        let wait = wait + self.lateness(to);
         self.filed += 1;
         self.events.insert(self.filed, event);
         self.queue.push(Reverse((self.now + wait, self.filed, to.0)));

@@ -20,6 +20,8 @@ fn members(members: u32, seed: u64) -> Simulation {
         delay: (MS, 20 * MS),
         loss: 0.0,
         repeats: 0.0,
+        slow: 0.0,
+        lateness: Duration::ZERO,
         joined: false,
     }
 }
@@ -284,6 +286,28 @@ proptest! {
             for other in 0..9 {
                 prop_assert!(table.is_up(&Number(other)), "{other} at {member}");
             }
+        }
+    }
+
+    /// Up to a tenth of all messages gets lost, and up to a quarter of the members answers late: nobody
+    /// is given up.
+    #[test]
+    fn nobody_is_given_up_for_loss_or_slowness(
+        seed in any::<u64>(),
+        loss in 0.0_f64..0.1,
+        slow in 0.0_f64..0.25,
+        lateness in 0_u32..1000,
+    ) {
+        let simulation = Simulation { loss, slow, lateness: lateness * MS, ..members(24, seed) };
+        let mut net = Network::new(simulation);
+        net.start_all();
+        net.run_for(Duration::from_secs(20));
+        net.forget_observations();
+        net.run_for(Duration::from_secs(60));
+        let down: Vec<_> = net.changes().iter().filter(|it| it.standing == Standing::Down).collect();
+        prop_assert!(down.is_empty(), "{down:?}");
+        for member in 0..24 {
+            prop_assert_eq!(net.machine(Number(member)).unwrap().swim().table.alive(), 24);
         }
     }
 }
