@@ -9,7 +9,7 @@ use crate::swim::Swim;
 
 /// So many neighbours a node looks for.
 pub(crate) const WANTED: usize = 4;
-/// So many it takes when others ask; the mean is about five.
+/// So many it takes when others ask; the mean is between five and six.
 pub(crate) const ROOM: usize = 7;
 /// So many are asked at one time: each request may cost a connection.
 const ASKED: usize = 2;
@@ -45,6 +45,10 @@ pub(crate) struct View<P> {
     shunned: BTreeMap<P, Duration>,
     /// Who is to replace one of the others.
     exchange: Option<P>,
+    /// How many members were known when the youngest neighbour came.
+    known: usize,
+    /// A neighbour is exchanged sooner than usual from then on.
+    widens_at: Duration,
 }
 
 impl<P: Peer> View<P> {
@@ -60,6 +64,8 @@ impl<P: Peer> View<P> {
             refusals: 0,
             shunned: BTreeMap::new(),
             exchange: None,
+            known: 0,
+            widens_at: Duration::ZERO,
         }
     }
 
@@ -88,6 +94,12 @@ impl<P: Peer> View<P> {
     /// Looks after the neighbours, and again later.
     pub(crate) fn on_tend(&mut self, swim: &Swim<P>, desk: &mut Desk<P>) {
         self.tend(swim, desk);
+        // Those who came first and have no room left, because of each other, would keep to themselves.
+        let grown = swim.table.alive() >= 2 * self.known.max(ROOM);
+        if grown && desk.now >= self.widens_at {
+            self.widens_at = desk.now + swim.health.stretch(ANSWER);
+            self.exchange(swim, desk);
+        }
         desk.about(TEND, Timer::Tend);
     }
 
@@ -140,6 +152,11 @@ impl<P: Peer> View<P> {
     /// Exchanges a neighbour for another one, and again later.
     pub(crate) fn on_exchange(&mut self, swim: &Swim<P>, desk: &mut Desk<P>) {
         desk.about(EXCHANGE, Timer::Exchange);
+        self.exchange(swim, desk);
+    }
+
+    /// Asks somebody to replace one of the neighbours.
+    fn exchange(&mut self, swim: &Swim<P>, desk: &mut Desk<P>) {
         self.exchange = None;
         if self.active.len() < WANTED {
             return;
@@ -178,13 +195,13 @@ impl<P: Peer> View<P> {
             return None;
         }
         let goes = if full { self.drop_one(&from, desk) } else { None };
-        self.add(from, desk);
+        self.add(from, swim, desk);
         desk.send(from, Message::Accepted { us: swim.ourselves() });
         goes
     }
 
     /// Somebody agrees to be our neighbour; returns the one who has to go for it.
-    pub(crate) fn accepted(&mut self, from: P, desk: &mut Desk<P>) -> Option<P> {
+    pub(crate) fn accepted(&mut self, from: P, swim: &Swim<P>, desk: &mut Desk<P>) -> Option<P> {
         if self.has(&from) {
             self.asked.remove(&from);
             return None;
@@ -200,7 +217,7 @@ impl<P: Peer> View<P> {
         } else {
             None
         };
-        self.add(from, desk);
+        self.add(from, swim, desk);
         goes
     }
 
@@ -212,9 +229,10 @@ impl<P: Peer> View<P> {
         }
     }
 
-    fn add(&mut self, peer: P, desk: &mut Desk<P>) {
+    fn add(&mut self, peer: P, swim: &Swim<P>, desk: &mut Desk<P>) {
         self.asked.remove(&peer);
         if !self.has(&peer) {
+            self.known = swim.table.alive();
             self.active.push(peer);
             desk.put(Output::Keep { peer, keep: true });
         }
@@ -244,5 +262,48 @@ impl<P: Peer> View<P> {
             desk.put(Output::Keep { peer: *peer, keep: false });
         }
         was
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sedge_base::NodeId;
+
+    use super::*;
+    use crate::swarm::wire::Key;
+    use crate::swim::Times;
+
+    fn key(id: u8) -> Key {
+        Key::from(NodeId::from_bytes([id; 32]))
+    }
+
+    /// Returns who is asked to be a neighbour.
+    fn asked(desk: &mut Desk<Key>) -> Vec<Key> {
+        let asked = desk.take().into_iter().filter_map(|it| match it {
+            Output::Send { to, message: Message::Neighbour { .. } } => Some(to),
+            _ => None,
+        });
+        asked.collect()
+    }
+
+    #[test]
+    fn those_who_came_first_and_have_no_room_look_for_the_others() {
+        let (mut swim, mut desk) = (Swim::new(key(1), 0, Times::lan(), 100), Desk::new(1));
+        let mut view = View::new(key(1), Vec::new());
+        swim.know((2..=8).map(key), 1);
+        for id in 2..=8 {
+            assert_eq!(view.wanted(key(id), false, &swim, &mut desk), None);
+        }
+        view.on_tend(&swim, &mut desk);
+        assert_eq!((view.neighbours().len(), asked(&mut desk)), (ROOM, Vec::new()));
+        swim.know((9..=20).map(key), 1);
+        view.on_tend(&swim, &mut desk);
+        let others = asked(&mut desk);
+        assert!(matches!(others[..], [it] if key(9) <= it && it <= key(20)), "{others:?}");
+        assert!(view.accepted(others[0], &swim, &mut desk).is_some());
+        assert!(view.has(&others[0]));
+        desk.now += EXCHANGE / 2;
+        view.on_tend(&swim, &mut desk);
+        assert_eq!(asked(&mut desk), Vec::new(), "it has met them");
     }
 }

@@ -205,7 +205,7 @@ impl<P: Peer> Machine<P> {
             Message::Accepted { us } => {
                 if Self::introduced(swim, from, us, desk, judge) {
                     let first = view.neighbours().is_empty();
-                    let goes = view.accepted(from, desk);
+                    let goes = view.accepted(from, swim, desk);
                     goes.inspect(|it| tree.parted(it));
                     if first {
                         swim.compare(from, false, desk);
