@@ -1,7 +1,7 @@
 //! Members of a swarm over connections.
 
 #[cfg(target_os = "linux")]
-mod hundred;
+mod many;
 mod rows;
 
 use std::sync::Arc;
