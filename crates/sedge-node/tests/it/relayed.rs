@@ -112,12 +112,15 @@ async fn bulk_is_refused_through_a_relay_and_goes_on_when_there_is_a_direct_path
     assert_eq!(&*refused.code, "bulk_over_relay", "{refused}");
 
     // A direct path comes up while somebody waits: the transfer goes on by itself.
-    let (ids, waiting) = ([one.id(), two.id()], fetch(&one, large));
+    let (ids, progress) = ([one.id(), two.id()], watch::Sender::new(Progress::default()));
+    let mut told = progress.subscribe();
+    let waiting = one.fetch_artifact(large, Keep::WhileThereIsRoom, &progress);
     let (fetched, ()) = tokio::join!(waiting, async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Who has it is known by then, and nothing may be drawn yet.
+        told.changed().await.unwrap();
         net.set_path(ids[0], ids[1], PathClass::Direct);
     });
-    assert!(fetched.unwrap() > 4 * MIB as u64);
+    assert!(fetched.unwrap().received > 4 * MIB as u64);
     assert_eq!(call(&one, 2 * MIB).await.unwrap(), 2 * MIB);
     let why = one.decision(None).await.unwrap().words;
     assert!(why.contains("path direct"), "{why}");
