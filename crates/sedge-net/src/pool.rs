@@ -34,6 +34,9 @@ const WAITING: usize = 64;
 pub struct PoolOptions {
     /// A connection without streams is closed after this time.
     pub idle_after: Duration,
+    /// Of the connections without streams, so many stay; those that were quiet longest are closed
+    /// first.
+    pub idle_most: usize,
     /// How long the first failure of a dial holds back the next one; doubles with each failure.
     pub retry_first: Duration,
     /// The longest that a dial is held back.
@@ -46,6 +49,7 @@ impl Default for PoolOptions {
     fn default() -> Self {
         Self {
             idle_after: Duration::from_secs(60),
+            idle_most: usize::MAX,
             retry_first: Duration::from_millis(100),
             retry_most: Duration::from_secs(10),
             seed: 0,
@@ -355,9 +359,12 @@ impl Pool {
 
     /// Closes what nobody uses any more, and drops what has ended.
     fn sweep(&self) {
-        let peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let peers: Vec<_> = peers.values().cloned().collect();
+        let peers: Vec<_> = {
+            let peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
+            peers.values().cloned().collect()
+        };
         let now = Instant::now();
+        let mut quiet = Vec::new();
         for peer in peers {
             let mut state = peer.state();
             let idle_after = self.0.options.idle_after;
@@ -365,6 +372,18 @@ impl Pool {
             if state.live.as_mut().is_some_and(|it| it.is_over(now, idle_after, CloseReason::Done))
             {
                 state.live = state.retired.pop();
+            }
+            if let Some(live) = state.live.as_ref().filter(|it| it.conn.streams() == 0) {
+                quiet.push((live.quiet_since, live.conn.clone()));
+            }
+        }
+        // The youngest first. One that was given out just now is about to have a stream.
+        quiet.sort_by_key(|it| std::cmp::Reverse(it.0));
+        let most = self.0.options.idle_most;
+        for (since, conn) in quiet.into_iter().skip(most) {
+            if now.saturating_duration_since(since) >= SAME_MOMENT {
+                conn.close(CloseReason::Done);
+                self.ended(&conn);
             }
         }
     }

@@ -198,6 +198,18 @@ impl Swarm {
         self.0.hint(addr);
     }
 
+    /// Says that a member did not answer whoever owns this node: it is suspected, and everybody waits
+    /// for it to object. Does nothing when it is not up, or has objected a moment ago.
+    pub fn doubt(&self, node: NodeId) {
+        self.0.doubt(Key::from(node));
+    }
+
+    /// Asks a member outside of its turn whether it is alive, for instance one that is down here and
+    /// was met elsewhere.
+    pub fn knock(&self, node: NodeId) {
+        self.0.knock(Key::from(node));
+    }
+
     /// Returns every known member, this node included, in the order of their ids.
     pub fn members(&self) -> Vec<Member> {
         self.0.with(|machine| {

@@ -281,6 +281,16 @@ impl Inner {
         }
     }
 
+    /// Whoever owns this node had no answer from a member.
+    pub(super) fn doubt(self: &Arc<Self>, peer: Key) {
+        self.step(|machine, now| machine.doubt(now, peer));
+    }
+
+    /// Asks a member outside of its turn.
+    pub(super) fn knock(self: &Arc<Self>, peer: Key) {
+        self.step(|machine, now| machine.knock(now, peer));
+    }
+
     /// A lane has ended because the link did.
     pub(super) fn lost(self: &Arc<Self>, peer: Key, number: u64, loss: Loss) {
         let mut state = self.lock();

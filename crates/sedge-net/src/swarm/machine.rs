@@ -309,6 +309,22 @@ impl<P: Peer> Machine<P> {
         }
     }
 
+    /// Takes in that a member did not answer somebody else on this node.
+    pub(crate) fn doubt(&mut self, now: Duration, peer: P) -> Vec<Output<P>> {
+        self.desk.now = self.desk.now.max(now);
+        self.swim.suspect(peer, &mut self.desk);
+        self.settle()
+    }
+
+    /// Asks a member outside of its turn.
+    pub(crate) fn knock(&mut self, now: Duration, peer: P) -> Vec<Output<P>> {
+        self.desk.now = self.desk.now.max(now);
+        if peer != self.us && self.judge.admits(&peer) {
+            self.swim.knock(peer, &mut self.desk);
+        }
+        self.settle()
+    }
+
     /// Says good-bye.
     pub(crate) fn leave(&mut self, now: Duration) -> Vec<Output<P>> {
         self.desk.now = self.desk.now.max(now);

@@ -10,6 +10,7 @@ use sedge_net::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::peers::{Guests, SOON};
 
@@ -24,10 +25,14 @@ struct Node {
 impl Node {
     /// Joins a network and lets the pool have every connection that peers dial.
     fn join(net: &MemoryNet, id: u8) -> Self {
+        Self::join_with(net, id, PoolOptions::default())
+    }
+
+    fn join_with(net: &MemoryNet, id: u8, options: PoolOptions) -> Self {
         let id = NodeId::from_bytes([id; 32]);
         let transport = Arc::new(net.join(id, &[Protocol::Mesh], Guests::everybody()));
         let scope = TaskScope::new();
-        let options = PoolOptions { seed: u64::from(id.as_bytes()[0]), ..PoolOptions::default() };
+        let options = PoolOptions { seed: u64::from(id.as_bytes()[0]), ..options };
         let dialler: Arc<dyn Transport> = Arc::<Memory>::clone(&transport);
         let (pool, served) = Pool::new(dialler, options, &scope);
         let (accepting, adopting) = (Arc::clone(&transport), pool.clone());
@@ -187,4 +192,23 @@ async fn of_a_hundred_connections_of_one_peer_the_newest_is_used_and_few_are_kep
     assert_eq!(theirs.iter().filter(|it| it.is_open()).count(), 1);
     assert!(theirs[99].is_open() && a.pool.connected().len() == 1);
     a.scope.shutdown(SOON).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_the_quiet_connections_the_youngest_stay() {
+    let net = MemoryNet::new();
+    let a = Node::join_with(&net, 1, PoolOptions { idle_most: 2, ..PoolOptions::default() });
+    let others = [2, 3, 4, 5].map(|it| Node::join(&net, it));
+    let mut conns = Vec::new();
+    for other in &others {
+        conns.push(a.conn(other).await.unwrap());
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
+    let stream = conns[0].open(SOON).await.unwrap();
+    timeout(SOON, conns[1].closed()).await.unwrap();
+    let open: Vec<_> = conns.iter().map(Conn::is_open).collect();
+    assert_eq!(open, [true, false, true, true], "the first is in use, the second is the oldest");
+    drop(stream);
+    timeout(SOON, conns[2].closed()).await.unwrap();
+    assert!(conns[0].is_open() && conns[3].is_open(), "what was in use is younger now");
 }
