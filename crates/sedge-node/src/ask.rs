@@ -242,7 +242,7 @@ impl Node {
             Ok(conn) => conn,
             Err(failure) => {
                 if failure.code != NODE_FULL {
-                    self.members.missed(node, failure.to_string());
+                    self.lost(node, failure.to_string());
                 }
                 return Err(failure);
             }

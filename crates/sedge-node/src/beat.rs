@@ -1,12 +1,13 @@
 //! The heartbeat: members tell each other what they offer and have left, and repair their rosters.
+//!
+//! Whom a node beats with is said by [`Node::partners`]: everybody in a small swarm, few in a large one.
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::Failure;
 use sedge_net::{FrameReader, FrameWriter};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::mesh::NODE_FULL;
 use crate::node::{Node, with_source};
@@ -28,8 +29,9 @@ pub(crate) async fn beat_all(node: Arc<Node>) {
         if let Err(error) = node.ledger.checkpoint_if_due().await {
             warn!(target: "sedge::events::checkpoint_failed", error = with_source(&error));
         }
-        let others = node.members.others();
-        join_all(others.into_iter().map(|it| node.beat(it))).await;
+        node.tend_swarm();
+        node.tell_others().await;
+        node.look_around();
         let looking = Arc::clone(&node);
         node.scope.spawn("look for missing", async move |cancel| {
             tokio::select! {
@@ -42,32 +44,34 @@ pub(crate) async fn beat_all(node: Arc<Node>) {
 }
 
 impl Node {
-    /// Exchanges adverts with one member, and rosters if they differ.
-    pub(crate) async fn beat(self: &Arc<Self>, peer: NodeId) {
+    /// Exchanges adverts with one member, and rosters if they differ. Returns whether it answered.
+    pub(crate) async fn beat(self: &Arc<Self>, peer: NodeId) -> bool {
         let exchanged = self.exchange(peer).await;
+        let answered = exchanged.is_ok();
         let full = matches!(&exchanged, Err(it) if it.code == NODE_FULL);
-        self.members.checked(&peer, exchanged.is_ok() || full);
+        if !self.members.are_many() {
+            self.members.checked(&peer, answered || full);
+        }
         match exchanged {
-            Ok(()) => self.pull_graph(peer),
+            Ok(()) => {
+                self.met(peer);
+                self.pull_graph(peer);
+            }
             // It is there, and said so.
             Err(_) if full => {}
-            Err(failure) => {
-                let reason = failure.message;
-                if self.members.missed(peer, reason.clone()) {
-                    let name = self.members.name_of(&peer);
-                    info!(target: "sedge::events::member_lost", %peer, name, reason);
-                }
-            }
+            Err(failure) => self.lost(peer, failure.message),
         }
+        answered
     }
 
     async fn exchange(self: &Arc<Self>, peer: NodeId) -> Result<(), Failure> {
         let conn = self.mesh.conn(self, peer).await?;
         let work = async {
-            let mine = self.advert();
+            let mine = self.whole_advert();
             let theirs: Advert = ask(&conn, &Request::Advert(Box::new(mine.clone()))).await?;
             let differ = theirs.roster != mine.roster;
             let checkpoint = theirs.checkpoint;
+            let notices = theirs.notices.is_some_and(|it| mine.notices.is_some_and(|my| it != my));
             self.hear(peer, theirs).await;
             if differ {
                 debug!(target: "sedge::events::rosters_differ", %peer);
@@ -76,6 +80,9 @@ impl Node {
                 if let Err(failure) = self.take_roster(roster).await {
                     debug!(target: "sedge::events::roster_refused", %peer, %failure);
                 }
+            }
+            if notices {
+                self.pull_notices(peer);
             }
             if checkpoint.is_some_and(|it| self.ledger.is_news(&peer, &it)) {
                 self.look_at_chain(&conn, peer).await?;

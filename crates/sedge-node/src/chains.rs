@@ -94,15 +94,14 @@ impl Node {
     }
 
     /// Returns a checkpoint that counts every receipt of this node; makes one if need be, and tells
-    /// the other members.
+    /// the members that it talks to.
     ///
     /// # Errors
     ///
     /// A [`Failure`] when it cannot be stored.
     pub async fn checkpoint(self: &Arc<Self>) -> Result<Checkpoint, Failure> {
         let made = self.ledger.checkpoint().await.map_err(|it| unreadable(&it))?;
-        let others = self.members.others().into_iter().map(|it| self.beat(it));
-        futures_util::future::join_all(others).await;
+        self.tell_others().await;
         Ok(made)
     }
 }

@@ -63,6 +63,9 @@ pub struct NodeSection {
     /// How often members exchange what they offer and have left.
     #[serde(with = "humantime_serde")]
     pub advert_period: Duration,
+    /// Up to so many members, this one included, every member stays connected to every other one; in
+    /// a larger swarm to a few, and the rest is told by gossip.
+    pub full_mesh: u32,
     /// How much of the inputs of functions is kept, so that their receipts can be replayed, such as
     /// `64MiB`; the oldest go first, and `0B` keeps none.
     #[serde(deserialize_with = "size_from_text")]
@@ -81,6 +84,7 @@ impl Default for NodeSection {
             max_functions: 10_000,
             task_time: Duration::from_secs(300),
             advert_period: Duration::from_secs(2),
+            full_mesh: 8,
             keep_inputs: ByteSize::from_mib(64),
         }
     }
@@ -128,6 +132,9 @@ pub struct NodeConfig {
     pub task_time: Duration,
     /// How often members exchange what they offer and have left.
     pub advert_period: Duration,
+    /// Up to so many members, this one included, every member stays connected to every other one; 128
+    /// at most.
+    pub full_mesh: usize,
     /// How much of the inputs of functions is kept; none when it is 0.
     pub keep_inputs: ByteSize,
 }
@@ -229,6 +236,7 @@ impl TryFrom<NodeSection> for NodeConfig {
             max_functions,
             task_time,
             advert_period,
+            full_mesh,
             keep_inputs,
         } = section;
         let value = |key, must_be: &str| ConfigError::Value { key, must_be: must_be.to_owned() };
@@ -242,6 +250,10 @@ impl TryFrom<NodeSection> for NodeConfig {
         }
         if advert_period < Duration::from_millis(100) {
             return Err(value("node.advert_period", "at least 100ms"));
+        }
+        let full_mesh = usize::try_from(full_mesh).unwrap_or(usize::MAX);
+        if full_mesh > MAX_FULL_MESH {
+            return Err(value("node.full_mesh", "at most 128"));
         }
         let short =
             |text: &str| text.chars().count() <= MAX_LABEL && !text.contains(char::is_control);
@@ -266,10 +278,14 @@ impl TryFrom<NodeSection> for NodeConfig {
             max_functions,
             task_time,
             advert_period,
+            full_mesh,
             keep_inputs,
         })
     }
 }
+
+/// The most members that may all be connected with each other.
+const MAX_FULL_MESH: usize = 128;
 
 fn size_from_text<'de, D: Deserializer<'de>>(input: D) -> Result<ByteSize, D::Error> {
     String::deserialize(input)?.parse().map_err(serde::de::Error::custom)
@@ -314,7 +330,7 @@ mod tests {
         check(
             "",
             expect![[
-                r#"NodeConfig { name: None, location: "", labels: {}, listen: 0.0.0.0:7377, lan_discovery: true, max_tasks: 64, max_functions: 10000, task_time: 300s, advert_period: 2s, keep_inputs: ByteSize(67108864) }"#
+                r#"NodeConfig { name: None, location: "", labels: {}, listen: 0.0.0.0:7377, lan_discovery: true, max_tasks: 64, max_functions: 10000, task_time: 300s, advert_period: 2s, full_mesh: 8, keep_inputs: ByteSize(67108864) }"#
             ]],
         );
     }

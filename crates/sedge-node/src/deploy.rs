@@ -77,7 +77,7 @@ impl Node {
         }
         if reports.iter().any(|it| it.node == self.id() && it.content.is_some()) {
             // What this node offers has changed: tell now, so that the next call finds it.
-            join_all(self.members.others().into_iter().map(|it| self.beat(it))).await;
+            self.tell_others().await;
         }
         Ok(reports)
     }

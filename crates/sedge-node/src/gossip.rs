@@ -32,7 +32,11 @@ impl Turns {
         // Everything else has a bound of its own: tasks, artifacts, entries of the graph.
         let gossip = matches!(
             request,
-            Request::Advert(_) | Request::Roster(_) | Request::Where { .. } | Request::Chain { .. }
+            Request::Advert(_)
+                | Request::Roster(_)
+                | Request::Notices { .. }
+                | Request::Where { .. }
+                | Request::Chain { .. }
         );
         let now = self.began.elapsed();
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);

@@ -62,17 +62,19 @@ pub(crate) struct Graph {
     pushing: Arc<Busy>,
 }
 
+/// Members with which something is under way; one turn at a time each.
 #[derive(Debug, Default)]
-struct Busy(Mutex<HashSet<NodeId>>);
+pub(crate) struct Busy(Mutex<HashSet<NodeId>>);
 
 /// A member is busy until this is dropped.
-struct Turn {
+pub(crate) struct Turn {
     busy: Arc<Busy>,
     peer: NodeId,
 }
 
 impl Busy {
-    fn turn(self: &Arc<Self>, peer: NodeId) -> Option<Turn> {
+    /// Takes a member's turn; `None` while somebody else has it.
+    pub(crate) fn turn(self: &Arc<Self>, peer: NodeId) -> Option<Turn> {
         let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
         free.then(|| Turn { busy: Arc::clone(self), peer })
     }

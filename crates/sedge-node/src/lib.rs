@@ -52,6 +52,7 @@ mod revoke;
 mod roles;
 mod serve;
 mod start;
+mod swarm;
 mod view;
 mod wire;
 mod world;

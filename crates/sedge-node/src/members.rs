@@ -5,10 +5,12 @@
 //! revoked is off the list, and comes in again only with a higher epoch; a node that was revoked
 //! itself goes on alone.
 
+mod notices;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use sedge_base::{Clock, ContentId, ErrorKind, NodeId, SwarmId, Timestamp};
@@ -19,10 +21,13 @@ use sedge_trust::{
     Membership, Revocation, Revoked, SessionPublicKey, TokenId, verify_membership,
     verify_revocation,
 };
+use tokio::time::Instant;
 
+pub(crate) use self::notices::Noticed;
 use crate::about::About;
 use crate::addresses::{AddressBook, BookLimits, Source};
 use crate::health::Checks;
+use crate::swarm::Notice;
 use crate::view::Presence;
 use crate::wire::{Advert, Listed, Roster};
 
@@ -37,6 +42,8 @@ const MAX_REVOCATIONS: usize = 4096;
 pub(crate) struct Members {
     me: NodeId,
     clock: Clock,
+    /// Up to so many members are all connected with each other.
+    full_mesh: usize,
     state: RwLock<State>,
     /// Why strangers may be talked to: the bits of [`PairFor`].
     pairing: AtomicU8,
@@ -101,6 +108,18 @@ impl State {
         }
     }
 
+    /// Returns whether a revocation was taken in before, and so verified.
+    fn has(&self, revocation: &Revocation) -> bool {
+        match &revocation.facts.revoked {
+            Revoked::Node { node_id, .. } => {
+                self.revoked_nodes.get(node_id).is_some_and(|it| it.1 == *revocation)
+            }
+            Revoked::Token { token_id } => {
+                self.revoked_tokens.get(token_id).is_some_and(|it| it == revocation)
+            }
+        }
+    }
+
     fn is_void(&self, membership: &Membership) -> bool {
         let member = &membership.member;
         self.revoked_nodes.get(&member.node_id).is_some_and(|it| it.0 >= member.epoch)
@@ -141,7 +160,11 @@ pub(crate) struct News {
 pub(crate) struct Known {
     pub(crate) membership: Membership,
     pub(crate) advert: Option<Advert>,
+    /// What it last signed about itself for those that it does not talk to, with its number.
+    pub(crate) notice: Option<(Advert, Arc<Notice>)>,
     pub(crate) last_seen: Option<Timestamp>,
+    /// The same moment, whatever the clock was set to since.
+    seen_at: Option<Instant>,
     pub(crate) rtt: Option<Duration>,
     /// Why it could not be reached the last time; `None` when it could.
     pub(crate) reason: Option<String>,
@@ -162,7 +185,9 @@ impl Known {
         Self {
             membership,
             advert: None,
+            notice: None,
             last_seen: None,
+            seen_at: None,
             rtt: None,
             reason: None,
             refuses: false,
@@ -191,7 +216,18 @@ impl Members {
     /// Makes the roster of the swarm with this owner's key, with records that were checked before.
     pub(crate) fn new(me: NodeId, owner: NodeId, clock: Clock) -> Self {
         let state = RwLock::new(State::new(owner, MAX_MEMBERS, BookLimits::default()));
-        Self { me, clock, state, pairing: AtomicU8::new(0) }
+        Self { me, clock, full_mesh: MAX_MEMBERS, state, pairing: AtomicU8::new(0) }
+    }
+
+    /// Says up to how many members are all connected with each other.
+    pub(crate) const fn with_full_mesh(mut self, members: usize) -> Self {
+        self.full_mesh = members;
+        self
+    }
+
+    /// Returns whether there are too many members for everybody to be connected with everybody.
+    pub(crate) fn are_many(&self) -> bool {
+        self.read().list.len() > self.full_mesh
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -306,7 +342,13 @@ impl Members {
         let mut current = Vec::with_capacity(members.len());
         for Listed { membership, .. } in members {
             let node = membership.member.node_id;
-            match verify_membership(membership, &state.owner, now) {
+            // What is known already was verified when it was taken in.
+            let known = state.list.get(&node).is_some_and(|it| it.membership == *membership);
+            let holds = match known {
+                true => is_current(membership, now),
+                false => verify_membership(membership, &state.owner, now),
+            };
+            match holds {
                 Ok(()) => current.push(true),
                 Err(MembershipError::Expired { .. }) => current.push(node == self.me),
                 Err(error) => {
@@ -316,7 +358,7 @@ impl Members {
                 }
             }
         }
-        for revocation in revocations {
+        for revocation in revocations.iter().filter(|it| !state.has(it)) {
             verify_revocation(revocation, &state.owner).map_err(|error| {
                 let text = format!("a revocation does not hold: {error}");
                 Failure::new(ErrorKind::Denied, "bad_revocation", text)
@@ -386,6 +428,7 @@ impl Members {
                 advert.now.map(|it| it.as_millis().cast_signed() - now.as_millis().cast_signed());
             known.advert = Some(advert);
             known.last_seen = Some(now);
+            known.seen_at = Some(Instant::now());
             known.rtt = rtt.or(known.rtt);
             known.reason = None;
             (known.refuses, known.full) = (false, false);
@@ -547,6 +590,14 @@ impl Members {
     }
 }
 
+/// Returns whether a membership that was verified has not ended.
+fn is_current(membership: &Membership, now: Timestamp) -> Result<(), MembershipError> {
+    match membership.member.expires_at {
+        Some(at) if at <= now => Err(MembershipError::Expired { at }),
+        _ => Ok(()),
+    }
+}
+
 impl sedge_sync::Roll for Members {
     fn swarm(&self) -> SwarmId {
         Self::swarm(self)
@@ -571,12 +622,10 @@ impl Admission for Members {
     fn admits(&self, peer: NodeId, protocol: Protocol) -> bool {
         match protocol {
             Protocol::Mesh => {
+                // Asked for every message: the signature was verified when the record was taken in.
                 let now = self.clock.now();
                 let state = self.read();
-                state
-                    .list
-                    .get(&peer)
-                    .is_some_and(|it| verify_membership(&it.membership, &state.owner, now).is_ok())
+                state.list.get(&peer).is_some_and(|it| is_current(&it.membership, now).is_ok())
             }
             Protocol::Pair => self.pairing.load(Ordering::SeqCst) != 0,
         }
@@ -591,7 +640,7 @@ mod tests {
     use super::*;
 
     const ME: NodeId = NodeId::from_bytes([1; 32]);
-    const OTHER: NodeId = NodeId::from_bytes([2; 32]);
+    pub(super) const OTHER: NodeId = NodeId::from_bytes([2; 32]);
     const THIRD: NodeId = NodeId::from_bytes([3; 32]);
 
     fn listed(owner: &Owner, node_id: NodeId, epoch: u64) -> Listed {
@@ -622,7 +671,7 @@ mod tests {
         Roster { members: vec![listed(owner, node_id, epoch)], ..Roster::default() }
     }
 
-    fn three(owner: &Owner) -> Members {
+    pub(super) fn three(owner: &Owner) -> Members {
         let members =
             Members::new(ME, owner.public_key(), Clock::manual(Timestamp::from_millis(5)));
         for node in [ME, OTHER, THIRD] {

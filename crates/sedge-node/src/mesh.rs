@@ -14,8 +14,8 @@ use futures_util::future::BoxFuture;
 use sedge_base::{ErrorKind, NodeId, Secret, TaskScope};
 use sedge_capability::Failure;
 use sedge_net::{
-    Admission, BindError, CloseReason, Conn, DialError, LanOptions, PathClass, Pool, PoolOptions,
-    Protocol, Quic, QuicOptions, RelayAddr, RelayState, Transport, Ways,
+    Admission, BindError, CloseReason, Conn, DialError, LanOptions, PathClass, PeerAddr, Pool,
+    PoolOptions, Protocol, Quic, QuicOptions, RelayAddr, RelayState, Transport, Ways,
 };
 use tracing::{info, warn};
 
@@ -28,6 +28,9 @@ pub(crate) const NODE_FULL: &str = "node_full";
 
 /// How long a dial may take: a node on the local network answers in milliseconds.
 const DIAL_WITHIN: Duration = Duration::from_millis(1500);
+
+/// So many connections that nobody uses are kept, or more if small swarms are larger.
+const IDLE_MOST: usize = 8;
 
 /// A network that a node is put on instead of the machine's: that of a simulation.
 pub trait Network: Send + Sync + std::fmt::Debug + 'static {
@@ -101,6 +104,11 @@ impl Open {
         self.quic.as_ref()
     }
 
+    /// Returns what the end's background work belongs to.
+    pub(crate) const fn scope(&self) -> &TaskScope {
+        &self.scope
+    }
+
     /// Returns the way to a stranger whom this node wants to pair with.
     pub(crate) fn to_strangers(&self) -> Arc<dyn Transport> {
         match &self.quic {
@@ -117,7 +125,8 @@ impl Mesh {
         Self { options, open: RwLock::new(None), gate: tokio::sync::Mutex::new(()) }
     }
 
-    fn current(&self) -> Option<Arc<Open>> {
+    /// Returns the open end, if it is open.
+    pub(crate) fn current(&self) -> Option<Arc<Open>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -147,7 +156,7 @@ impl Mesh {
         }
         let Bound { transport, quic, lan_fault, local_fault } = self.bind(node).await?;
         let scope = node.scope.child();
-        let (pool, mut served) = Pool::new(Arc::clone(&transport), pool_options(node.id()), &scope);
+        let (pool, mut served) = Pool::new(Arc::clone(&transport), pool_options(node), &scope);
         let open = Arc::new(Open {
             transport: Arc::clone(&transport),
             quic,
@@ -197,7 +206,7 @@ impl Mesh {
                     let why = ended.closed().await;
                     pool.ended(&ended);
                     if pool.live(ended.peer()).is_none() {
-                        node.members.missed(ended.peer(), why.to_string());
+                        node.disconnected(ended.peer(), &why);
                     }
                 });
             }
@@ -332,6 +341,12 @@ impl Mesh {
         }
     }
 
+    /// Returns the connection to a member, dialled if need be; `None` when it cannot be reached or the
+    /// mesh is closed.
+    pub(crate) async fn reach(&self, address: &PeerAddr) -> Option<Conn> {
+        self.current()?.pool.conn(address, DIAL_WITHIN).await.ok()
+    }
+
     /// Closes every connection with somebody who is no member any more.
     pub(crate) fn forget(&self, peer: &NodeId) {
         if let Some(open) = self.current() {
@@ -400,8 +415,10 @@ fn refuses(error: &DialError) -> bool {
     }
 }
 
-/// Nodes that look for the same peer do not knock in step.
-fn pool_options(me: NodeId) -> PoolOptions {
-    let seed = me.as_bytes().first_chunk().map_or(0, |it| u64::from_le_bytes(*it));
-    PoolOptions { seed, ..PoolOptions::default() }
+/// Nodes that look for the same peer do not knock in step. Connections that nobody uses are kept to
+/// those that a small swarm has.
+fn pool_options(node: &Node) -> PoolOptions {
+    let seed = node.id().as_bytes().first_chunk().map_or(0, |it| u64::from_le_bytes(*it));
+    let idle_most = node.config.node.full_mesh.max(IDLE_MOST);
+    PoolOptions { seed, idle_most, ..PoolOptions::default() }
 }

@@ -38,6 +38,7 @@ use crate::pair::Pairing;
 use crate::plans::Plans;
 use crate::registry::Registry;
 use crate::relays::Relays;
+use crate::swarm::Fabric;
 use crate::view::{NodeView, Offer, Presence, Status};
 use crate::wire::Advert;
 use crate::world::Engine;
@@ -76,6 +77,7 @@ pub struct Node {
     pub(crate) depot: Depot,
     pub(crate) graph: Graph,
     pub(crate) plans: Plans,
+    pub(crate) fabric: Fabric,
     pub(crate) meter: Meter,
     pub(crate) gauges: Mutex<Gauges>,
     /// Tasks that were asked here and run now, wherever.
@@ -227,7 +229,15 @@ impl Node {
             inviting: self.members.is_inviting(),
             relays: self.own_relays(),
             coordinator: self.quorum.witnessed(),
+            serial: self.fabric.serial(),
+            notices: None,
         }
+    }
+
+    /// Returns what this node tells a member that it talks to.
+    pub(crate) fn whole_advert(&self) -> Advert {
+        let notices = self.members.are_many().then(|| self.members.notices_hash());
+        Advert { notices, ..self.advert() }
     }
 
     fn about(&self) -> About {

@@ -114,7 +114,9 @@ impl Pairing {
             }
         };
         if admitted {
-            for other in node.members.others().into_iter().filter(|it| *it != peer) {
+            node.tend_swarm();
+            node.publish_member(&peer);
+            for other in node.partners().into_iter().filter(|it| *it != peer) {
                 node.beat(other).await;
             }
         }
@@ -218,9 +220,7 @@ impl Node {
             }
         });
         // A relay of another member lets strangers in once it hears of the invitation.
-        for other in self.members.others() {
-            self.beat(other).await;
-        }
+        self.tell_others().await;
         Ok(Invitation { code: spoken, expires, addresses, relays: self.ways_through() })
     }
 

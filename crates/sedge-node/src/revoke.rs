@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
+use futures_util::{FutureExt, StreamExt, stream};
 use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::Failure;
 use sedge_store::{StoredRevocation, Subject};
@@ -14,11 +14,14 @@ use tracing::{debug, info};
 
 use crate::beat;
 use crate::node::{Node, internal, unwritten};
-use crate::view::{Presence, RevokedView};
+use crate::view::RevokedView;
 use crate::wire::{Request, Roster};
 
 /// How long the one that is revoked may take to hear it; it is cut off all the same.
 const TELL_WITHIN: Duration = Duration::from_secs(1);
+
+/// How many members are told at one time.
+const TOLD_AT_ONCE: usize = 16;
 
 impl Node {
     /// Takes back a node's membership: every member that can be reached knows it when this returns,
@@ -47,7 +50,8 @@ impl Node {
         // First, so that an approval never outlives the membership.
         self.reception.forget(&node_id).await?;
         let roster = Roster { revocations: vec![revocation], ..Roster::default() };
-        self.take_in(roster.clone(), Some(&roster)).await?;
+        let new = self.take_in(roster.clone(), Some(&roster)).await?;
+        self.publish_revocations(&new);
         info!(target: "sedge::events::member_revoked", node = %node_id, name = member.name);
         self.audit("member.revoked", &node_id, serde_json::json!({ "name": member.name })).await;
         Ok(self.tell(node_id.to_string(), Some(member.name.clone())).await)
@@ -65,7 +69,8 @@ impl Node {
     pub async fn revoke_token(self: &Arc<Self>, token_id: TokenId) -> Result<RevokedView, Failure> {
         let revocation = self.sign(Revoked::Token { token_id })?;
         let roster = Roster { revocations: vec![revocation], ..Roster::default() };
-        self.take_in(roster, None).await?;
+        let new = self.take_in(roster, None).await?;
+        self.publish_revocations(&new);
         info!(target: "sedge::events::token_revoked", token = %token_id);
         Ok(self.tell(token_id.to_string(), None).await)
     }
@@ -84,14 +89,14 @@ impl Node {
     }
 
     /// Takes in what another member, or this one, says of the swarm; puts on disk what was new, and
-    /// cuts off who was revoked. Returns whether there were new revocations.
+    /// cuts off who was revoked. Returns the revocations that were new.
     ///
     /// `goodbye` is told to those that are cut off, over the connection that they have.
     async fn take_in(
         self: &Arc<Self>,
         roster: Roster,
         goodbye: Option<&Roster>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Vec<Revocation>, Failure> {
         let news = self.members.merge(roster)?;
         for revocation in &news.revocations {
             self.store_revocation(revocation).await?;
@@ -106,13 +111,15 @@ impl Node {
             self.mesh.forget(&node);
             self.turns.forget(&node);
         }
-        Ok(!news.revocations.is_empty())
+        Ok(news.revocations)
     }
 
     /// Takes in what another member knows of the swarm; what it knows of revocations goes on to the
     /// others at once.
     pub(crate) async fn take_roster(self: &Arc<Self>, theirs: Roster) -> Result<(), Failure> {
-        if self.take_in(theirs, None).await? {
+        let revocations = self.take_in(theirs, None).await?;
+        if !revocations.is_empty() {
+            self.publish_revocations(&revocations);
             let node = Arc::clone(self);
             self.scope.spawn("spread revocations", async move |cancel| {
                 tokio::select! {
@@ -125,23 +132,28 @@ impl Node {
         Ok(())
     }
 
-    /// Exchanges adverts, and with them rosters, with every other member. Boxed because it leads to
-    /// itself: what it hears may be news to spread.
+    /// Takes in what a member posted to everybody: the others have the post, too.
+    pub(crate) async fn take_post(self: &Arc<Self>, roster: Roster) -> Result<(), Failure> {
+        self.take_in(roster, None).await.map(drop)
+    }
+
+    /// Exchanges adverts, and with them rosters, with every member that this node talks to. Boxed
+    /// because it leads to itself: what it hears may be news to spread.
     pub(crate) fn spread<'a>(self: &'a Arc<Self>) -> BoxFuture<'a, ()> {
-        let beats = self.members.others().into_iter().map(|it| self.beat(it));
+        let beats = self.partners().into_iter().map(|it| self.beat(it));
         join_all(beats).map(drop).boxed()
     }
 
-    /// Tells the others, and returns who knows it now.
+    /// Tells every other member, a few at a time, and returns who knows it now.
     async fn tell(self: &Arc<Self>, subject: String, name: Option<String>) -> RevokedView {
-        self.spread().await;
+        let others = stream::iter(self.members.others());
+        let beats = others.map(async |id| (id, self.beat(id).await)).buffered(TOLD_AT_ONCE);
+        let answered: Vec<(NodeId, bool)> = beats.collect().await;
         let mut view = RevokedView { subject, name, told: Vec::new(), not_yet: Vec::new() };
-        for (id, known) in self.members.all() {
-            if id != self.id() {
-                let told = known.presence() == Presence::Online;
-                let list = if told { &mut view.told } else { &mut view.not_yet };
-                list.push(known.name().to_owned());
-            }
+        for (id, told) in answered {
+            let Some(known) = self.members.get(&id) else { continue };
+            let list = if told { &mut view.told } else { &mut view.not_yet };
+            list.push(known.name().to_owned());
         }
         view
     }

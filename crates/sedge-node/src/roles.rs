@@ -75,6 +75,7 @@ impl Node {
         self.store_member(&listed).await?;
         self.members.merge(Roster { members: vec![listed], ..Roster::default() })?;
         info!(target: "sedge::events::roles_given", %node, ?duties);
+        self.publish_member(&node);
         self.spread().await;
         Ok(())
     }

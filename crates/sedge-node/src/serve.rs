@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::node::Node;
+use crate::swarm::NOTICES_AT_ONCE;
 use crate::wire::{self, DeployHead, Reader, Request, RunHead, WireError, Writer};
 
 /// How long a member may take to send its request and body, or the countersigned receipt.
@@ -68,7 +69,14 @@ async fn answer(
     match request {
         Request::Advert(theirs) => {
             node.hear(peer, *theirs).await;
-            wire::send_reply(writer, &node.advert()).await
+            wire::send_reply(writer, &node.whole_advert()).await
+        }
+        Request::Notices { held } => {
+            wire::send_reply(writer, &node.members().notices_beyond(&held, NOTICES_AT_ONCE)).await
+        }
+        Request::Swarm(first) => {
+            node.serve_swarm(peer, first, reader).await;
+            Ok(())
         }
         Request::Roster(theirs) => {
             // Only what the owner signed is taken in; a stale or foreign roster changes nothing.

@@ -29,13 +29,14 @@ use crate::graph::Graph;
 use crate::home::{Home, HomeError};
 use crate::load::{Gauges, Meter};
 use crate::members::Members;
-use crate::mesh::{Mesh, MeshOptions};
+use crate::mesh::{Mesh, MeshOptions, Network};
 use crate::node::{Node, internal, unwritten};
 use crate::pair::Pairing;
 use crate::plans::Plans;
 use crate::quorum::{self, QuorumLink};
 use crate::registry::Registry;
 use crate::relays::Relays;
+use crate::swarm::Fabric;
 use crate::wire::{Listed, Roster};
 use crate::world::{Engine, World};
 
@@ -118,6 +119,22 @@ impl StartError {
     }
 }
 
+/// Makes the switch of the mesh, which nobody has opened.
+fn closed_mesh(
+    options: &StartOptions,
+    config: &Config,
+    listen: SocketAddr,
+    network: Option<Arc<dyn Network>>,
+) -> Mesh {
+    Mesh::new(MeshOptions {
+        listen,
+        exact: options.listen.is_some(),
+        lan_discovery: config.node.lan_discovery,
+        meeting: options.meeting.clone(),
+        network,
+    })
+}
+
 impl Node {
     /// Starts a node in its home.
     ///
@@ -137,6 +154,7 @@ impl Node {
         let scope = scope.unwrap_or_default();
         let listen = options.listen.unwrap_or(config.node.listen);
         let config = check_admission(config, &home, listen)?;
+        let mesh = Arc::new(closed_mesh(&options, &config, listen, network));
         let api_key = home.api_key()?;
         let identity = Identity::load_or_create(home.path())?;
         let store = Store::open_on(&home.path().join("sedge.db"), disk).await?;
@@ -159,15 +177,8 @@ impl Node {
         }
         let executor =
             Executor::new(Arc::clone(&registry), Arc::clone(&ledger), clock.clone(), scope.clone());
-        let mesh = Arc::new(Mesh::new(MeshOptions {
-            listen,
-            exact: options.listen.is_some(),
-            lan_discovery: config.node.lan_discovery,
-            meeting: options.meeting,
-            network,
-        }));
         found.members.limit(config.mesh.max_members, config.mesh.book);
-        let members = Arc::new(found.members);
+        let members = Arc::new(found.members.with_full_mesh(config.node.full_mesh));
         let link = QuorumLink::new(identity.node_id(), Arc::clone(&members), Arc::clone(&mesh));
         let disk = SwarmDisk { store: store.clone(), swarm };
         let quorum = quorum::open(link, &config.quorum, &clock, &scope, disk).await?;
@@ -177,6 +188,7 @@ impl Node {
             graph: Graph::open(&store, &identity, &clock, &members).await?,
             home,
             name: found.name,
+            fabric: Fabric::new(&identity.node_id()),
             identity,
             owner: Mutex::new(found.owner),
             started: clock.now(),
@@ -219,6 +231,7 @@ impl Node {
         self.remember_draining().await?;
         self.remember_relays().await?;
         self.remember_addresses().await;
+        self.remember_serial().await?;
         self.measure();
         self.ask_people();
         if !self.members.others().is_empty() {

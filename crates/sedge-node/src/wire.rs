@@ -13,6 +13,8 @@
 //! | `hand` | none | its content id, once the other member has it |
 //! | `where` | none | where the other side last found members that the asker misses |
 //! | `chain` | none | the other side's newest checkpoint, how it goes on from what the asker keeps, and what the other side keeps of third nodes |
+//! | `notices` | none | the notices that the asker lacks |
+//! | of the swarm layer | more of its messages | none; see [`sedge_net::Swarm::serve`] |
 //! | about an artifact | none | see [`sedge_net::artifact`] |
 //! | of the quorum | none | see [`sedge_quorum::Message`] |
 //! | about the graph | none or entries | see [`sedge_sync::Ask`] |
@@ -26,7 +28,9 @@ use bytes::{Bytes, BytesMut};
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
 use sedge_net::artifact::{ASK, Ask};
-use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, RecvStream, RelayAddr, SendStream};
+use sedge_net::{
+    Frame, FrameError, FrameReader, FrameWriter, RecvStream, RelayAddr, SWARM, SendStream,
+};
 use sedge_quorum::Coordinator;
 use sedge_trust::receipt::Checkpoint;
 use sedge_trust::{Membership, Receipt, Revocation, TreeHash};
@@ -35,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::about::About;
 use crate::load::Gauges;
+use crate::swarm::Held;
 use crate::view::DeployOptions;
 
 /// The largest input or component that travels in one request.
@@ -104,6 +109,14 @@ pub(crate) enum Request {
         /// How many receipts the asker's checkpoints of this node count.
         counts: Vec<u64>,
     },
+    /// What have members signed about themselves that I lack? I have these.
+    Notices {
+        /// What the asker has, in the order of the nodes.
+        held: Vec<Held>,
+    },
+    /// A first message of the swarm layer, in a frame of its own kind; more follow.
+    #[serde(skip)]
+    Swarm(Bytes),
     /// Have you this artifact, give me these bytes of it; in a frame of its own kind.
     #[serde(skip)]
     Artifact(Ask),
@@ -161,6 +174,13 @@ pub(crate) struct Advert {
     /// Who is coordinator, if it votes and knows; for those that do not vote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) coordinator: Option<Coordinator>,
+    /// The number of the newest notice that it has signed; 0 when it never signed one.
+    #[serde(default)]
+    pub(crate) serial: u64,
+    /// The hash of the notices that it keeps, if its swarm is large: another hash means that they
+    /// differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) notices: Option<ContentId>,
 }
 
 /// One capability in an advert.
@@ -261,6 +281,7 @@ pub(crate) async fn read_request(reader: &mut Reader) -> Result<Request, WireErr
         REQUEST => Ok(frame.parse()?),
         ASK => Ok(Request::Artifact(frame.parse()?)),
         QUORUM => Ok(Request::Quorum(frame.payload)),
+        SWARM => Ok(Request::Swarm(frame.payload)),
         sedge_sync::ASK => Ok(Request::Graph(frame.parse()?)),
         kind => Err(WireError::Unexpected { kind }),
     }
@@ -360,7 +381,8 @@ pub(crate) fn feed(bytes: &[u8]) -> bool {
             let done = frame.parse::<ContentId>().is_ok() || frame.parse::<bool>().is_ok();
             let found = crate::addresses::feed(&frame);
             let answer = frame.parse::<sedge_quorum::Answer>();
-            let others = done || found || held.is_ok() || answer.is_ok();
+            let notices = frame.parse::<Vec<crate::swarm::Notice>>();
+            let others = done || found || held.is_ok() || answer.is_ok() || notices.is_ok();
             others || frame.parse::<Roster>().is_ok() || advert.is_ok() || chain.is_ok()
         }
         END => frame.parse::<End>().is_ok(),

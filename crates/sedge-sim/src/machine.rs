@@ -65,6 +65,8 @@ pub struct Machine {
     clock: Clock,
     /// By how many milliseconds its clock is wrong.
     wrong_by: Arc<AtomicI64>,
+    /// Up to so many members are all connected with each other, when its owner says so.
+    full_mesh: Option<usize>,
     ran: Arc<Ran>,
     /// By how many milliseconds its engine is slower than it says.
     slower_by: Arc<AtomicU64>,
@@ -115,6 +117,7 @@ impl Machine {
             home,
             clock,
             wrong_by,
+            full_mesh: None,
             ran: Arc::clone(ran),
             slower_by: Arc::default(),
             life: None,
@@ -160,6 +163,11 @@ impl Machine {
         self.slower_by.store(millis, Ordering::SeqCst);
     }
 
+    /// Says up to how many members are all connected with each other, from the next start on.
+    pub const fn set_full_mesh(&mut self, members: usize) {
+        self.full_mesh = Some(members);
+    }
+
     /// Starts the node; does nothing when it runs.
     ///
     /// # Errors
@@ -192,7 +200,8 @@ impl Machine {
             ..StartOptions::default()
         };
         let home = Home::open(&self.home).map_err(StartError::Home)?;
-        let config = Config::parse(CONFIG, "the simulation's")?;
+        let mut config = Config::parse(CONFIG, "the simulation's")?;
+        config.node.full_mesh = self.full_mesh.unwrap_or(config.node.full_mesh);
         let started = Node::start(home, config, options).await;
         match started {
             Ok(node) => {

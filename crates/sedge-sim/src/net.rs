@@ -269,6 +269,18 @@ impl SimNet {
         self.lock().wires.iter().filter(|it| it.strong_count() > 0).count()
     }
 
+    /// Returns how many connections a machine has that have not ended for it.
+    pub fn connections_of(&self, node: NodeId) -> usize {
+        let wires: Vec<_> = self.lock().wires.iter().filter_map(Weak::upgrade).collect();
+        let open = |it: &&Arc<Wire>| it.nodes.contains(&node) && !it.is_over(it.end_of(node));
+        wires.iter().filter(open).count()
+    }
+
+    /// Returns how many parcels were sent since the beginning, by whomever.
+    pub fn parcels(&self) -> u64 {
+        self.lock().number
+    }
+
     /// Returns a number that is mixed from everything that arrived, when and where.
     pub fn trace(&self) -> u64 {
         self.lock().trace

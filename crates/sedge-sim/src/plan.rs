@@ -51,6 +51,8 @@ pub struct Plan {
     pub machines: usize,
     /// Whether the last one turns against the others.
     pub hostile: bool,
+    /// Up to so many machines talk to all others; of more, each talks to a few, and the rest is gossip.
+    pub full_mesh: usize,
     /// What happens, in order, each after so much time from the beginning of the trouble.
     pub steps: Vec<(Duration, Step)>,
 }
@@ -132,13 +134,16 @@ impl Plan {
     pub fn new(dice: &mut Dice) -> Self {
         let machines = 3 + usize::from(dice.chance(40)) + usize::from(dice.chance(20));
         let hostile = dice.chance(25);
-        let mut plan = Self { machines, hostile, steps: Vec::new() };
+        let mut plan = Self { machines, hostile, full_mesh: 8, steps: Vec::new() };
         plan.plan_work(dice);
         for _ in 0..2 + dice.below(4) {
             plan.plan_fault(dice);
         }
         // The sort is stable: what is planned first for a moment happens first.
         plan.steps.sort_by_key(|it| it.0);
+        if dice.chance(50) {
+            plan.full_mesh = 2;
+        }
         plan
     }
 
@@ -273,6 +278,8 @@ mod tests {
         assert!(has(|it| matches!(it, Step::Full(_, true))));
         assert!(has(|it| matches!(it, Step::Work(Work::Readmit(_)))));
         assert!(has(|it| matches!(it, Step::Work(Work::RevokeToken))));
+        assert!(plans.iter().any(|it| it.full_mesh < it.machines));
+        assert!(plans.iter().any(|it| it.full_mesh > it.machines));
         assert!(plans.iter().any(|it| it.hostile) && plans.iter().any(|it| it.machines == 5));
     }
 }

@@ -124,6 +124,7 @@ impl Run {
         let mut machines = Vec::new();
         for index in 0..plan.machines {
             let mut machine = Machine::new(index, homes, &mut dice.fork(), &ran)?;
+            machine.set_full_mesh(plan.full_mesh);
             machine.start(&net).await?;
             machines.push(machine);
         }
@@ -323,7 +324,7 @@ mod tests {
         let stage = TaskScope::mortal();
         let postman = net.clone();
         stage.spawn("postman", async move |_| postman.carry().await);
-        let plan = Plan { machines, hostile: false, steps: Vec::new() };
+        let plan = Plan { machines, hostile: false, full_mesh: 8, steps: Vec::new() };
         let mut run = Run::begin(&plan, net, homes.path(), &mut dice).await.unwrap();
         work(&mut run).await;
         run.heal().await;

@@ -166,7 +166,10 @@ impl Node {
             }
             None => self.use_relays().await,
         }
-        for other in self.members.others() {
+        self.tend_swarm();
+        // Who let this node in tells it of all others.
+        self.beat(conn.peer()).await;
+        for other in self.partners().into_iter().filter(|it| *it != conn.peer()) {
             self.beat(other).await;
         }
         Ok(Joined {

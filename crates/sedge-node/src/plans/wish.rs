@@ -132,10 +132,10 @@ impl Ran {
 }
 
 impl Node {
-    /// Hears from every member what it offers, or gives up on those that are silent: for tasks that
-    /// begin with the node.
+    /// Hears what others offer, or gives up on those that are silent: for tasks that begin with the
+    /// node.
     pub(crate) async fn hear_others(self: &Arc<Self>) {
-        let others = self.members.others().into_iter().map(|it| self.beat(it));
+        let others = self.partners().into_iter().map(|it| self.beat(it));
         drop(tokio::time::timeout(HEAR_WITHIN, join_all(others)).await);
     }
 

@@ -14,8 +14,9 @@ use crate::mesh::Mesh;
 use crate::remote::OPEN_WITHIN;
 use crate::wire::{self, WireError};
 
-/// The quorum's way to other members. It dials nobody: heartbeats keep every member connected, and
-/// a voter that has to be dialled first would miss its time anyway.
+/// The quorum's way to other members. Heartbeats keep the voters connected, and a voter that has to be
+/// dialled first would miss its time anyway; so nobody is dialled, except in a large swarm, where others
+/// than voters are not connected with them.
 pub(crate) struct QuorumLink {
     me: NodeId,
     members: Arc<Members>,
@@ -41,7 +42,14 @@ impl fmt::Debug for QuorumLink {
 #[async_trait]
 impl Link for QuorumLink {
     async fn send(&self, to: NodeId, message: Message) -> Result<Answer, LinkError> {
-        let conn = self.mesh.live(&to).ok_or(LinkError::NotConnected)?;
+        let conn = match self.mesh.live(&to) {
+            None if self.members.are_many() => {
+                let address = self.members.address(&to).ok_or(LinkError::NotConnected)?;
+                self.mesh.reach(&address).await
+            }
+            live => live,
+        };
+        let conn = conn.ok_or(LinkError::NotConnected)?;
         let broken = |reason: String| LinkError::Broken { reason };
         let bytes = message.encode().map_err(|it| broken(it.to_string()))?;
         ask(&conn, bytes).await.map_err(|it| broken(it.to_string()))

@@ -101,7 +101,8 @@ impl Wire {
         first
     }
 
-    fn is_over(&self, end: usize) -> bool {
+    /// Returns whether the connection has ended for one end.
+    pub(super) fn is_over(&self, end: usize) -> bool {
         self.ends[end].ended.borrow().is_some()
     }
 

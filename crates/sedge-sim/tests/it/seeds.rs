@@ -22,7 +22,7 @@ const FROM: &str = "SEDGE_SIM_FROM";
 const FRESH: u64 = 50;
 
 /// A folder in memory where there is one: what is synced there costs nothing.
-fn homes() -> tempfile::TempDir {
+pub(crate) fn homes() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let made = match memory.is_dir() {
         true => tempfile::tempdir_in(memory),

@@ -17,6 +17,7 @@ mod fleet;
 mod functions;
 mod graph;
 mod identity;
+mod large;
 mod machine;
 mod mesh;
 mod moved;
