@@ -103,7 +103,7 @@ pub use measure::{
     LARGEST_PING, MeasureError, PING, RoundTrips, answer, ping, ping_bare, ping_tcp, pour,
 };
 pub use memory::{Memory, MemoryNet};
-pub use pool::{Pool, PoolOptions};
+pub use pool::{Pool, PoolOptions, REST};
 pub use quic::{BindError, Liveness, Quic, QuicOptions};
 pub use relay::{RelayAddr, RelayError, RelayServer, RelayState};
 pub use stream::{BoxFuture, Incoming, Outgoing, RecvStream, SendStream, Stream};

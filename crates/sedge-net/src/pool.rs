@@ -2,9 +2,10 @@
 //!
 //! At most one connection per peer is given out. When both ends dial at the same moment, both keep
 //! the one that the smaller node id dialled; the other one still carries what was begun on it, and
-//! is closed once it is quiet.
+//! is closed once it is quiet. A connection that nobody uses is closed when both ends say so.
 
 mod backoff;
+mod rest;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,8 @@ use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use self::backoff::Backoff;
 use crate::conn::{CloseReason, Conn, Side};
 use crate::transport::{DialError, Heard, PeerAddr, Protocol, Transport, Tried};
+
+pub use self::rest::REST;
 
 /// Two connections that began within this time of each other were dialled at the same moment; a
 /// younger one means that its dialler has lost the older one.
@@ -93,6 +96,8 @@ struct State {
     live: Option<Live>,
     /// Connections that lost against another one and are closed once they are quiet.
     retired: Vec<Live>,
+    /// A quiet connection, while the peer is asked whether it is so for it too.
+    resting: Option<Live>,
     backoff: Backoff,
     last_error: Option<Arc<DialError>>,
 }
@@ -169,6 +174,7 @@ impl Pool {
                 dialling: false,
                 live: None,
                 retired: Vec::new(),
+                resting: None,
                 backoff,
                 last_error: None,
             };
@@ -340,6 +346,7 @@ impl Pool {
         let Some(peer) = peers.get(&conn.peer()) else { return };
         let mut state = peer.state();
         state.retired.retain(|it| !it.conn.is_same(conn));
+        state.resting.take_if(|it| it.conn.is_same(conn));
         if state.live.as_ref().is_some_and(|it| it.conn.is_same(conn)) {
             state.live = state.retired.pop();
         }
@@ -352,57 +359,54 @@ impl Pool {
         drop(peers);
         let mut state = peer.state();
         let retired = std::mem::take(&mut state.retired);
-        for live in state.live.take().into_iter().chain(retired) {
+        let resting = state.resting.take();
+        for live in state.live.take().into_iter().chain(retired).chain(resting) {
             live.conn.close(reason);
         }
     }
 
-    /// Closes what nobody uses any more, and drops what has ended.
+    /// Lets go what nobody uses any more, and drops what has ended.
     fn sweep(&self) {
         let peers: Vec<_> = {
             let peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
             peers.values().cloned().collect()
         };
+        let PoolOptions { idle_after, idle_most, .. } = self.0.options;
         let now = Instant::now();
         let mut quiet = Vec::new();
         for peer in peers {
             let mut state = peer.state();
-            let idle_after = self.0.options.idle_after;
-            state.retired.retain_mut(|it| !it.is_over(now, SAME_MOMENT, CloseReason::Duplicate));
-            if state.live.as_mut().is_some_and(|it| it.is_over(now, idle_after, CloseReason::Done))
-            {
-                state.live = state.retired.pop();
-            }
-            if let Some(live) = state.live.as_ref().filter(|it| it.conn.streams() == 0) {
-                quiet.push((live.quiet_since, live.conn.clone()));
+            state.retired.retain_mut(|it| {
+                let over = it.quiet_for(now) >= SAME_MOMENT;
+                if over {
+                    it.conn.close(CloseReason::Duplicate);
+                }
+                !over && it.conn.is_open()
+            });
+            let Some(live) = state.open() else { continue };
+            let for_so_long = live.quiet_for(now);
+            if live.conn.streams() == 0 {
+                drop(state);
+                quiet.push((for_so_long, peer));
             }
         }
-        // The youngest first. One that was given out just now is about to have a stream.
-        quiet.sort_by_key(|it| std::cmp::Reverse(it.0));
-        let most = self.0.options.idle_most;
-        for (since, conn) in quiet.into_iter().skip(most) {
-            if now.saturating_duration_since(since) >= SAME_MOMENT {
-                conn.close(CloseReason::Done);
-                self.ended(&conn);
+        quiet.sort_by_key(|it| it.0);
+        for (at, (for_so_long, peer)) in quiet.into_iter().enumerate() {
+            // One that was given out just now is about to have a stream.
+            if for_so_long >= idle_after || (at >= idle_most && for_so_long >= SAME_MOMENT) {
+                self.let_rest(&peer);
             }
         }
     }
 }
 
 impl Live {
-    /// Returns whether the connection has ended, or was quiet for so long that it is closed now.
-    fn is_over(&mut self, now: Instant, quiet_for: Duration, reason: CloseReason) -> bool {
-        if !self.conn.is_open() {
-            return true;
-        }
+    /// Returns for how long nobody has used it.
+    fn quiet_for(&mut self, now: Instant) -> Duration {
         if self.conn.streams() > 0 {
             self.quiet_since = now;
         }
-        let over = now.saturating_duration_since(self.quiet_since) >= quiet_for;
-        if over {
-            self.conn.close(reason);
-        }
-        over
+        now.saturating_duration_since(self.quiet_since)
     }
 }
 

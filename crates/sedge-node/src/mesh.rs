@@ -22,6 +22,7 @@ use tracing::{info, warn};
 pub use self::config::{MeshConfig, MeshSection};
 use crate::node::Node;
 use crate::serve;
+use crate::wire::{WireError, Writer};
 
 /// The code when a node is there and has no room for one more connection.
 pub(crate) const NODE_FULL: &str = "node_full";
@@ -332,6 +333,19 @@ impl Mesh {
     /// Returns the connection to a member, if there is one.
     pub(crate) fn live(&self, peer: &NodeId) -> Option<Conn> {
         self.current()?.pool.live(*peer)
+    }
+
+    /// Answers whether nobody uses a connection here.
+    pub(crate) async fn answer_rest(
+        &self,
+        conn: &Conn,
+        writer: &mut Writer,
+    ) -> Result<(), WireError> {
+        match self.current() {
+            Some(open) => Ok(open.pool.answer_rest(conn, writer).await?),
+            // Who gets no answer closes the connection.
+            None => Ok(()),
+        }
     }
 
     /// Dials a member the next time that somebody asks, whatever failed before.

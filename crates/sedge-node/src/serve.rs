@@ -26,7 +26,7 @@ pub(crate) async fn serve_conn(node: Arc<Node>, conn: Conn) {
             // A place is taken before the stream, so that a flood waits at the transport.
             while let Ok(place) = Arc::clone(&places).acquire_owned().await {
                 let Ok(stream) = conn.accept().await else { break };
-                let serving = Arc::clone(&node);
+                let (serving, conn) = (Arc::clone(&node), conn.clone());
                 node.scope().spawn("stream", async move |cancel| {
                     let stopped = stream.send.stopped();
                     let mut writer = FrameWriter::new(stream.send);
@@ -34,7 +34,7 @@ pub(crate) async fn serve_conn(node: Arc<Node>, conn: Conn) {
                     let answered = tokio::select! {
                         biased;
                         () = cancel.cancelled() => Ok(()),
-                        it = answer(&serving, peer, (&mut reader, &mut writer), stopped) => it,
+                        it = answer(&serving, &conn, (&mut reader, &mut writer), stopped) => it,
                     };
                     match answered {
                         Ok(()) => drop(writer.into_inner().finish().await),
@@ -53,10 +53,11 @@ type Both<'a> = (&'a mut Reader, &'a mut Writer);
 
 async fn answer(
     node: &Arc<Node>,
-    peer: NodeId,
+    conn: &Conn,
     (reader, writer): Both<'_>,
     stopped: impl Future<Output = ()>,
 ) -> Result<(), WireError> {
+    let peer = conn.peer();
     let request = within(wire::read_request(reader)).await?;
     // A member may be revoked while its connection stands.
     if !node.members().admits(peer, Protocol::Mesh) {
@@ -78,6 +79,7 @@ async fn answer(
             node.serve_swarm(peer, first, reader).await;
             Ok(())
         }
+        Request::Rest => node.mesh.answer_rest(conn, writer).await,
         Request::Roster(theirs) => {
             // Only what the owner signed is taken in; a stale or foreign roster changes nothing.
             match node.take_roster(theirs).await {

@@ -29,7 +29,7 @@ use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
 use sedge_net::artifact::{ASK, Ask};
 use sedge_net::{
-    Frame, FrameError, FrameReader, FrameWriter, RecvStream, RelayAddr, SWARM, SendStream,
+    Frame, FrameError, FrameReader, FrameWriter, REST, RecvStream, RelayAddr, SWARM, SendStream,
 };
 use sedge_quorum::Coordinator;
 use sedge_trust::receipt::Checkpoint;
@@ -117,6 +117,9 @@ pub(crate) enum Request {
     /// A first message of the swarm layer, in a frame of its own kind; more follow.
     #[serde(skip)]
     Swarm(Bytes),
+    /// Does nobody use this connection? In a frame of its own kind.
+    #[serde(skip)]
+    Rest,
     /// Have you this artifact, give me these bytes of it; in a frame of its own kind.
     #[serde(skip)]
     Artifact(Ask),
@@ -282,6 +285,7 @@ pub(crate) async fn read_request(reader: &mut Reader) -> Result<Request, WireErr
         ASK => Ok(Request::Artifact(frame.parse()?)),
         QUORUM => Ok(Request::Quorum(frame.payload)),
         SWARM => Ok(Request::Swarm(frame.payload)),
+        REST => Ok(Request::Rest),
         sedge_sync::ASK => Ok(Request::Graph(frame.parse()?)),
         kind => Err(WireError::Unexpected { kind }),
     }

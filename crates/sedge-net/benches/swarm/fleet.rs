@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use sedge_base::{NodeId, Secret, SwarmId, TaskScope};
 use sedge_net::{
-    Admission, FrameReader, Heed, Local, LocalOptions, PeerAddr, Pool, PoolOptions, Protocol, Quic,
-    QuicOptions, Standing, Swarm, SwarmOptions, Times, Topic, Transport, USUAL_HOPS,
+    Admission, FrameReader, FrameWriter, Heed, Local, LocalOptions, PeerAddr, Pool, PoolOptions,
+    Protocol, Quic, QuicOptions, REST, Standing, Swarm, SwarmOptions, Times, Topic, Transport,
+    USUAL_HOPS,
 };
 use sedge_trust::Identity;
 use tokio::time::{Instant, timeout};
@@ -108,12 +109,19 @@ fn join(
             let (serving, streams, ended) = (serving.clone(), inner.clone(), pool.clone());
             inner.spawn("connection", |cancel| async move {
                 while let Some(Ok(stream)) = cancel.run_until_cancelled(conn.accept()).await {
-                    let (serving, peer) = (serving.clone(), conn.peer());
+                    let (serving, pool, conn) = (serving.clone(), ended.clone(), conn.clone());
                     streams.spawn("stream", move |cancel| async move {
                         let mut reader = FrameReader::new(stream.recv);
+                        let mut writer = FrameWriter::new(stream.send);
                         let read = async {
-                            if let Ok(Some(first)) = reader.next().await {
-                                drop(serving.serve(peer, first, &mut reader).await);
+                            match reader.next().await {
+                                Ok(Some(first)) if first.kind == REST => {
+                                    drop(pool.answer_rest(&conn, &mut writer).await);
+                                }
+                                Ok(Some(first)) => {
+                                    drop(serving.serve(conn.peer(), first, &mut reader).await);
+                                }
+                                Ok(None) | Err(_) => {}
                             }
                         };
                         cancel.run_until_cancelled(read).await;

@@ -119,7 +119,10 @@ impl<P: Peer> Tree<P> {
         let near = neighbours.contains(&from);
         if post.author == self.us || !self.is_new(&id) {
             self.counts.repeated += 1;
-            if near && self.lazy.insert(from) {
+            if !near && post.to.is_none() {
+                // It counts a link that is none here: an answer or a farewell was lost.
+                desk.send(from, Message::Apart);
+            } else if near && self.lazy.insert(from) {
                 desk.send(from, Message::Prune);
             }
             return;

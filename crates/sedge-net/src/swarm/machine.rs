@@ -233,7 +233,13 @@ impl<P: Peer> Machine<P> {
             Message::News(news) => swim.hear(from, news, desk, judge),
             Message::Compare { buckets, answer } => swim.compared(from, &buckets, answer, desk),
             Message::Post(post) => tree.arrived((from, post), view.neighbours(), desk, judge),
-            Message::Have(ids) => tree.has(from, &ids, desk),
+            Message::Have(ids) => {
+                tree.has(from, &ids, desk);
+                if !view.has(&from) {
+                    // It counts a link that is none here: an answer or a farewell was lost.
+                    desk.send(from, Message::Apart);
+                }
+            }
             Message::Want(id) => tree.wants(from, id, desk),
             Message::Prune => tree.pruned(from, view.neighbours()),
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sedge_base::{NodeId, TaskScope};
 use sedge_net::{
-    CloseReason, Conn, DialError, Memory, MemoryNet, PeerAddr, Pool, PoolOptions, Protocol,
-    Transport,
+    CloseReason, Conn, DialError, Frame, FrameReader, FrameWriter, Memory, MemoryNet, PeerAddr,
+    Pool, PoolOptions, Protocol, REST, Transport,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -211,4 +211,55 @@ async fn of_the_quiet_connections_the_youngest_stay() {
     drop(stream);
     timeout(SOON, conns[2].closed()).await.unwrap();
     assert!(conns[0].is_open() && conns[3].is_open(), "what was in use is younger now");
+}
+
+/// Answers whether a connection is used, and gives the first byte of every other stream.
+fn answers(node: &mut Node) -> mpsc::UnboundedReceiver<u8> {
+    let (told, heard) = mpsc::unbounded_channel();
+    let mut served = std::mem::replace(&mut node.served, mpsc::channel(1).1);
+    let (scope, pool) = (node.scope.clone(), node.pool.clone());
+    node.scope.spawn("server", |_| async move {
+        while let Some(conn) = served.recv().await {
+            let (pool, told, streams) = (pool.clone(), told.clone(), scope.clone());
+            scope.spawn("connection", |_| async move {
+                while let Ok(stream) = conn.accept().await {
+                    let (pool, told, conn) = (pool.clone(), told.clone(), conn.clone());
+                    streams.spawn("stream", |_| async move {
+                        let mut reader = FrameReader::new(stream.recv);
+                        let Ok(Some(frame)) = reader.next().await else { return };
+                        if frame.kind == REST {
+                            let mut writer = FrameWriter::new(stream.send);
+                            drop(pool.answer_rest(&conn, &mut writer).await);
+                        } else {
+                            drop(told.send(frame.kind));
+                        }
+                    });
+                }
+                pool.ended(&conn);
+            });
+        }
+    });
+    heard
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_end_has_begun_is_not_lost_when_the_other_one_lets_go() {
+    let net = MemoryNet::new();
+    let let_go = PoolOptions { idle_most: 0, ..PoolOptions::default() };
+    let mut a = Node::join_with(&net, 1, let_go);
+    let mut b = Node::join(&net, 2);
+    let (mut heard, _by_b) = (answers(&mut a), answers(&mut b));
+    let conn = b.conn(&a).await.unwrap();
+    // A stream of which the other end learns with its first byte.
+    let stream = conn.open(SOON).await.unwrap();
+    assert!(timeout(SOON, conn.closed()).await.is_err(), "it is used here");
+    let mut writer = FrameWriter::new(stream.send);
+    writer.write(&Frame::new(7, Vec::new())).await.unwrap();
+    writer.into_inner().finish().await.unwrap();
+    assert_eq!(timeout(SOON, heard.recv()).await.unwrap(), Some(7));
+    assert!(b.conn(&a).await.unwrap().is_same(&conn));
+    // Now nobody uses it.
+    let why = timeout(SOON, conn.closed()).await.unwrap();
+    assert_eq!(why.to_string(), "the peer closed the connection: nothing more to do");
+    assert!(!b.conn(&a).await.unwrap().is_same(&conn), "whoever comes later dials anew");
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use sedge_base::{Clock, NodeId, SwarmId, TaskScope, Timestamp};
 use sedge_net::{
-    Admission, Conn, FrameReader, Memory, MemoryNet, PeerAddr, Pool, PoolOptions, Protocol, Quic,
-    QuicOptions, Standing, Swarm, SwarmEvent, SwarmOptions, Transport,
+    Admission, Conn, FrameReader, FrameWriter, Memory, MemoryNet, PeerAddr, Pool, PoolOptions,
+    Protocol, Quic, QuicOptions, REST, Standing, Swarm, SwarmEvent, SwarmOptions, Transport,
 };
 use sedge_trust::Identity;
 use tokio::time::timeout;
@@ -83,7 +83,7 @@ impl Agent {
                 here.spawn("connection", |cancel| async move {
                     tokio::select! {
                         () = cancel.cancelled() => {}
-                        () = serve(serving, &conn, &inner) => {}
+                        () = serve((serving, ended.clone()), &conn, &inner) => {}
                     }
                     ended.ended(&conn);
                 });
@@ -117,15 +117,19 @@ impl Agent {
     }
 }
 
-async fn serve(swarm: Swarm, conn: &Conn, scope: &TaskScope) {
-    let peer = conn.peer();
+async fn serve((swarm, pool): (Swarm, Pool), conn: &Conn, scope: &TaskScope) {
     while let Ok(stream) = conn.accept().await {
-        let swarm = swarm.clone();
+        let (swarm, pool, conn) = (swarm.clone(), pool.clone(), conn.clone());
         scope.spawn("stream", move |cancel| async move {
             let mut reader = FrameReader::new(stream.recv);
+            let mut writer = FrameWriter::new(stream.send);
             let read = async {
-                if let Ok(Some(first)) = reader.next().await {
-                    drop(swarm.serve(peer, first, &mut reader).await);
+                match reader.next().await {
+                    Ok(Some(first)) if first.kind == REST => {
+                        drop(pool.answer_rest(&conn, &mut writer).await);
+                    }
+                    Ok(Some(first)) => drop(swarm.serve(conn.peer(), first, &mut reader).await),
+                    Ok(None) | Err(_) => {}
                 }
             };
             tokio::select! {

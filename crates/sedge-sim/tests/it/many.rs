@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 const LONG: Duration = Duration::from_secs(120);
 /// Links to neighbours (five in the mean), connections that wait for their next use (8), and those of
 /// the last seconds: probes of and by others. With everybody it would be 29.
-const CONNECTIONS: usize = 18;
+const CONNECTIONS: usize = 20;
 
 /// Machines whose nodes are members of one swarm; the first one's owns it.
 struct Many {
@@ -188,7 +188,7 @@ fn thirty_nodes_hold_few_connections_and_know_everything_of_each_other() {
             sum += many.connections().sum::<usize>();
         }
         let mean = sum / 60 / 30;
-        assert!(mean <= CONNECTIONS, "a node held {mean} connections in the mean, {most} at most");
+        assert!(most <= CONNECTIONS, "a node held {mean} connections in the mean, {most} at most");
 
         // Who dies is known to be dead: to those who had a link at once, to all soon after.
         let five = many.machines[5].id;
@@ -200,8 +200,7 @@ fn thirty_nodes_hold_few_connections_and_know_everything_of_each_other() {
         assert_eq!(many.who_see(five), 0);
         assert!(many.nodes().all(|it| it.offers().iter().all(|it| it.node != five)));
         assert!(noticed <= Duration::from_secs(1), "noticed after {noticed:?}");
-        // Whom no rumour reached, finds it by comparing tables.
-        assert!(doubted <= Duration::from_secs(30), "known to all after {doubted:?}");
+        assert!(doubted <= Duration::from_secs(3), "known to all after {doubted:?}");
         many.machines[5].start(&net).await.unwrap();
         let back = many.until_settled().await;
 
@@ -210,8 +209,7 @@ fn thirty_nodes_hold_few_connections_and_know_everything_of_each_other() {
         let revoked = many.node(0).revoke("n9").await.unwrap();
         let told: BTreeSet<&str> = revoked.told.iter().map(String::as_str).collect();
         assert_eq!(told.len() + revoked.not_yet.len(), 28);
-        // Whoever did not answer in time has the post, or the next heartbeat.
-        assert!(told.len() >= 25, "not told: {:?}", revoked.not_yet);
+        assert_eq!(revoked.not_yet, Vec::<String>::new(), "not told");
         let refused = many.until("all refuse it", |it| {
             let others = it.machines.iter().filter(|it| it.id != nine);
             others.map(|one| it.net.admits(one.id, nine)).all(|it| it == Some(false))
