@@ -20,6 +20,7 @@ const TARGETS: &[&[Target]] = &[
     sedge_functions::fuzz::TARGETS,
     sedge_gateway::fuzz::TARGETS,
     sedge_lm::fuzz::TARGETS,
+    sedge_members::fuzz::TARGETS,
     sedge_net::fuzz::TARGETS,
     sedge_node::fuzz::TARGETS,
     sedge_quorum::fuzz::TARGETS,

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use sedge_base::{ByteSize, Clock, ErrorKind, NodeId};
 use sedge_capability::{Budgets, Failure, Task};
+use sedge_members::Members;
 use sedge_store::{CallLimit, Store, TakeCallError};
 use sedge_trust::token::{Budget, TokenRequest};
 use sedge_trust::{Token, TokenId, VerifiedToken};
 
-use crate::members::Members;
 use crate::node::{internal, unwritten, with_source};
 
 /// A token that was let in: the owner signed it, nobody took it back, and it had not ended.

@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sedge_base::{Clock, NodeId};
 use sedge_capability::Failure;
+use sedge_members::PairFor;
 use sedge_net::{Beacon, Protocol, Transport};
 use sedge_store::{Store, StoredAdmission};
 use sedge_trust::admission::{Book, DEV, Desk, Judged, Knock, MODES, Record, Refusal, Verdict};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::members::PairFor;
 use crate::mesh::Open;
 use crate::node::{Node, internal, unwritten};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sedge_base::{ErrorKind, NodeId, TaskId};
 use sedge_capability::{Budgets, Capability, Descriptor, Failure, Idempotence, Outcome, Task};
+use sedge_members::Offered;
 use sedge_net::PathClass;
 use sedge_routing::{Candidate, Decision, Load, Path, Reason, Rejected, Request, Strategy, decide};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,6 @@ use crate::mesh::NODE_FULL;
 use crate::node::{Node, internal, unwritten};
 use crate::remote::{NODE_LOST, Remote};
 use crate::view::{Answer, Ask};
-use crate::wire::Offered;
 
 /// How much longer than its time budget a task is waited for: the way there and back.
 const DISTANCE: Duration = Duration::from_secs(2);

@@ -7,14 +7,14 @@ use std::sync::atomic::Ordering;
 
 use sedge_base::{ContentId, ErrorKind, NodeId};
 use sedge_capability::{Failure, Kind, Name};
+use sedge_members::{NodeHealth, Offered, Presence, SwarmHealth};
 use sedge_routing::{Holding, Move, rebalance};
 use tracing::info;
 
 use crate::beat::ask;
-use crate::health::{NodeHealth, SwarmHealth};
 use crate::node::{Node, internal};
-use crate::view::{Drained, Moved, Presence};
-use crate::wire::{Offered, Request, WireError};
+use crate::view::{Drained, Moved};
+use crate::wire::{Request, WireError};
 
 /// Where the setting lies that says whether this node takes new work.
 const DRAINING_SETTING: &str = "node.draining";

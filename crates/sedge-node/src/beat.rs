@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::Failure;
+use sedge_members::{Advert, Roster};
 use sedge_net::{FrameReader, FrameWriter};
 use tracing::{debug, warn};
 
 use crate::mesh::NODE_FULL;
 use crate::node::{Node, with_source};
 use crate::remote::OPEN_WITHIN;
-use crate::wire::{self, Advert, Request, Roster, WireError};
+use crate::wire::{self, Request, WireError};
 
 /// Beats until the node stops.
 pub(crate) async fn beat_all(node: Arc<Node>) {

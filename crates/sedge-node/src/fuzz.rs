@@ -13,7 +13,6 @@ pub const TARGETS: &[Target] = &[
     ("node_message", crate::wire::feed),
     ("node_pairing", crate::pair::feed),
     ("node_plan", crate::plans::feed),
-    ("node_post", crate::swarm::feed),
     ("node_schema", crate::registry::feed),
     ("node_time", crate::plans::feed_time),
     ("node_value", crate::graph::feed),
@@ -47,38 +46,6 @@ mod tests {
     fn framed(kind: u8, named: Vec<Named>) -> Vec<Named> {
         let with = |(target, name, bytes): Named| (target, name, [&[kind][..], &bytes].concat());
         named.into_iter().map(with).collect()
-    }
-
-    /// What members post of themselves: notices whole and in pieces, and pulses.
-    fn posts() -> Vec<Named> {
-        use crate::swarm::{FED, Notice, Pulse, cut, example};
-
-        let fed = |which: u8, name: &'static str, body: &[u8]| {
-            ("node_post", name, [&[which][..], body].concat())
-        };
-        let identity = sedge_trust::Identity::from_bytes(&[5; 64]);
-        let advert = example();
-        let notice = Notice::sign(&advert, FED, &identity).unwrap();
-        let forged = Notice { text: notice.text.replace("one", "two"), ..notice.clone() };
-        let texts = [serde_json::to_string(&notice), serde_json::to_string(&forged)];
-        let [notice, forged] = texts.map(Result::unwrap);
-        let framed = |posts: &[bytes::Bytes]| -> Vec<u8> {
-            let length = |it: &bytes::Bytes| (it.len() as u16).to_le_bytes();
-            posts.iter().flat_map(|it| [&length(it), &it[..]].concat()).collect()
-        };
-        let mut pieces = cut(7, &[b'x'; 9000]).unwrap();
-        pieces.reverse();
-        let pulse = serde_json::to_string(&Pulse::of(&advert, &advert)).unwrap();
-        let mut named = vec![
-            fed(b'n', "notice.read", notice.as_bytes()),
-            fed(b'n', "forged.refused", forged.as_bytes()),
-            fed(b'c', "pieces.read", &framed(&pieces)),
-            fed(b'c', "missing.refused", &framed(&pieces[1..])),
-        ];
-        named.extend(
-            json("node_post", pulse).into_iter().map(|(_, name, body)| fed(b'p', name, &body)),
-        );
-        named
     }
 
     fn messages() -> Vec<Named> {
@@ -192,7 +159,6 @@ mod tests {
             ),
             ("node_config", "sound.read", config.into()),
         ]);
-        named.extend(posts());
         named.extend(json("node_value", "[1.5,2,3]"));
         named.push(("node_value", "link.read", b"{\"#\":\"lamp\"}".to_vec()));
         all(TARGETS, &named);

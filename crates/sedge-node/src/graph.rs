@@ -4,21 +4,21 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sedge_base::{Cancel, Clock, ErrorKind, NodeId};
+use sedge_base::{Cancel, Clock, ErrorKind, NodeId, SwarmId, Timestamp};
 use sedge_capability::Failure;
+use sedge_members::Members;
 use sedge_net::Conn;
 use sedge_store::Store;
 use sedge_sync::{
     Ask, Change, Entry, LinkView, MOST_ENTRIES, Put, Reader, Replica, Roll, Seen, Space, SpaceView,
     Tensor, Value, WriteError, Writer,
 };
-use sedge_trust::Identity;
+use sedge_trust::{Identity, SessionPublicKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tracing::{debug, warn};
 
-use crate::members::Members;
 use crate::node::{Node, internal, unwritten, with_source};
 
 /// How long one exchange about the graph may take with one member.
@@ -147,6 +147,24 @@ impl GraphWatch {
     }
 }
 
+/// The members, as the graph asks for them.
+#[derive(Debug)]
+struct Rolled(Arc<Members>);
+
+impl Roll for Rolled {
+    fn swarm(&self) -> SwarmId {
+        self.0.swarm()
+    }
+
+    fn wrote_until(&self, node: &NodeId) -> Option<Timestamp> {
+        self.0.wrote_until(node)
+    }
+
+    fn session_key(&self, node: &NodeId) -> Option<SessionPublicKey> {
+        self.0.session_key(node)
+    }
+}
+
 impl Graph {
     pub(crate) async fn open(
         store: &Store,
@@ -154,7 +172,7 @@ impl Graph {
         clock: &Clock,
         members: &Arc<Members>,
     ) -> Result<Self, Failure> {
-        let roll = Arc::clone(members) as Arc<dyn Roll>;
+        let roll = Arc::new(Rolled(Arc::clone(members)));
         let replica = Replica::open(store.clone(), identity.clone(), clock.clone(), roll).await;
         let replica = Arc::new(replica.map_err(internal)?);
         Ok(Self { replica, pulling: Arc::default(), pushing: Arc::default() })

@@ -11,7 +11,6 @@
 //! approval is asked for with a person's signature only (`approvals`); an answer from another node without
 //! a receipt that holds is no answer.
 
-mod about;
 mod access;
 mod addresses;
 mod admission;
@@ -33,11 +32,8 @@ mod execute;
 pub mod fuzz;
 mod gossip;
 mod graph;
-mod health;
 mod home;
-mod learned;
 mod load;
-mod members;
 mod mesh;
 mod node;
 mod pair;
@@ -57,7 +53,6 @@ mod view;
 mod wire;
 mod world;
 
-pub use about::About;
 pub use access::Pass;
 pub use admission::{
     AdmissionConfig, AdmissionSection, AdmissionView, Admitted, BannedView, DeviceSection,
@@ -75,15 +70,14 @@ pub use doctor::{Finding, examine_home};
 pub use doors::{ServerConfig, ServerSection};
 pub use edge::EdgeLink;
 pub use graph::{GraphPut, GraphWatch, LinkSeen};
-pub use health::{Advice, Health, NodeHealth, SwarmHealth};
 pub use home::{Home, HomeError, Running};
-pub use load::Gauges;
 pub use mesh::{MeshConfig, MeshSection, Network};
 pub use node::Node;
 pub use pair::{AskWaits, Asking, JoinFailed};
 pub use plans::*;
 pub use quorum::{LedBy, QuorumNode, QuorumView};
 pub use relays::{RelaysView, Serving};
+pub use sedge_members::{About, Advice, Gauges, Health, NodeHealth, Presence, SwarmHealth};
 pub use sedge_net::PathClass;
 pub use sedge_net::artifact::Progress;
 pub use sedge_quorum::{Agreed, Claim, Handover, Key, Record, Text};

@@ -10,6 +10,7 @@ use sedge_capability::{Failure, Name};
 use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
+use sedge_members::{About, Advert, Gauges, Health, Leader, Learned, Members, PairFor, Presence};
 use sedge_net::tls::Authority;
 use sedge_quorum::Quorum;
 use sedge_store::Store;
@@ -17,7 +18,6 @@ use sedge_trust::{Identity, Owner};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::about::About;
 use crate::access::{Access, Pass};
 use crate::admission::Reception;
 use crate::artifacts::Depot;
@@ -28,19 +28,15 @@ use crate::edge::Desk;
 use crate::execute::Executor;
 use crate::gossip::Turns;
 use crate::graph::Graph;
-use crate::health::Health;
 use crate::home::{Home, Running};
-use crate::learned::Learned;
-use crate::load::{Gauges, Meter};
-use crate::members::{Members, PairFor};
+use crate::load::Meter;
 use crate::mesh::Mesh;
 use crate::pair::Pairing;
 use crate::plans::Plans;
 use crate::registry::Registry;
 use crate::relays::Relays;
 use crate::swarm::Fabric;
-use crate::view::{NodeView, Offer, Presence, Status};
-use crate::wire::Advert;
+use crate::view::{NodeView, Offer, Status};
 use crate::world::Engine;
 
 /// How long background work may take to stop.
@@ -228,7 +224,10 @@ impl Node {
             now: Some(self.clock.now()),
             inviting: self.members.is_inviting(),
             relays: self.own_relays(),
-            coordinator: self.quorum.witnessed(),
+            coordinator: self.quorum.witnessed().map(|it| {
+                let sedge_quorum::Coordinator { node, fence, term } = it;
+                Leader { node, fence, term }
+            }),
             serial: self.fabric.serial(),
             notices: None,
         }

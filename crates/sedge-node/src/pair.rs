@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use sedge_base::ErrorKind;
 use sedge_capability::Failure;
+use sedge_members::PairFor;
 use sedge_net::{Beacon, CloseReason, Conn, Nameplate, Quic, Transport};
 use sedge_trust::pairing::{Code, Invite};
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 use self::frames::Line;
-use crate::members::PairFor;
 use crate::node::{Node, internal};
 use crate::view::{Invitation, InviteState};
 

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::{Failure, Kind, Name};
+use sedge_members::Advert;
 use sedge_routing::{Placement, Site, Unfit, place};
 
 use crate::config::MOST_FUNCTIONS;
 use crate::node::Node;
 use crate::view::{DeployOptions, Target};
-use crate::wire::{Advert, Request};
+use crate::wire::Request;
 
 /// The most needs of one function.
 const MAX_NEEDS: usize = 32;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sedge_base::{Clock, ErrorKind, NodeId, SwarmId, TaskScope};
 use sedge_capability::Failure;
+use sedge_members::Presence;
 use sedge_quorum::{
     Agreed, Answer, Ask, Claim, Granted, Key, Message, Parts, Quorum, QuorumConfig, Record,
     Refusal, SwarmDisk, Text,
@@ -18,7 +19,6 @@ use sedge_trust::swarm::{Role, duties, may_coordinate};
 use tracing::{debug, info, warn};
 
 use crate::node::Node;
-use crate::view::Presence;
 
 pub(crate) use link::QuorumLink;
 pub use view::{LedBy, QuorumNode, QuorumView};

@@ -9,7 +9,7 @@ use sedge_base::ErrorKind;
 use sedge_capability::{End, Failure, Handle, Kind, Media, Name, Task};
 
 use crate::plans::measure::{Measured, Tally};
-use crate::wire::Offered;
+use sedge_members::Offered;
 
 /// Everything that this node offers, by name.
 #[derive(Debug, Default)]

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::Failure;
+use sedge_members::Members;
 use sedge_net::{Admission, Protocol, RelayAddr, RelayServer, RelayState};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::members::Members;
 use crate::node::{Node, internal};
 
 /// Where the setting lies that says which relay this node runs.

@@ -7,6 +7,7 @@ use futures_util::future::{BoxFuture, join_all};
 use futures_util::{FutureExt, StreamExt, stream};
 use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::Failure;
+use sedge_members::Roster;
 use sedge_store::{StoredRevocation, Subject};
 use sedge_trust::swarm::Role;
 use sedge_trust::{Revocation, Revoked, TokenId};
@@ -15,7 +16,7 @@ use tracing::{debug, info};
 use crate::beat;
 use crate::node::{Node, internal, unwritten};
 use crate::view::RevokedView;
-use crate::wire::{Request, Roster};
+use crate::wire::Request;
 
 /// How long the one that is revoked may take to hear it; it is cut off all the same.
 const TELL_WITHIN: Duration = Duration::from_secs(1);

@@ -4,12 +4,12 @@ use std::sync::{Arc, PoisonError};
 
 use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::Failure;
+use sedge_members::{Listed, Roster};
 use sedge_trust::swarm::{Role, may_coordinate};
 use tracing::info;
 
 use crate::node::{Node, internal};
 use crate::quorum::QuorumView;
-use crate::wire::{Listed, Roster};
 
 impl Node {
     /// Gives a member new roles: its membership is signed again under a higher epoch, and told to

@@ -10,6 +10,7 @@ use sedge_capability::{Failure, Handle};
 use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
+use sedge_members::{Gauges, Listed, Members, Roster};
 use sedge_quorum::SwarmDisk;
 use sedge_store::Store;
 use sedge_trust::admission::DEV;
@@ -27,8 +28,7 @@ use crate::execute::Executor;
 use crate::gossip::Turns;
 use crate::graph::Graph;
 use crate::home::{Home, HomeError};
-use crate::load::{Gauges, Meter};
-use crate::members::Members;
+use crate::load::Meter;
 use crate::mesh::{Mesh, MeshOptions, Network};
 use crate::node::{Node, internal, unwritten};
 use crate::pair::Pairing;
@@ -37,7 +37,6 @@ use crate::quorum::{self, QuorumLink};
 use crate::registry::Registry;
 use crate::relays::Relays;
 use crate::swarm::Fabric;
-use crate::wire::{Listed, Roster};
 use crate::world::{Engine, World};
 
 /// Where the setting lies that says whose swarm this node belongs to.

@@ -10,21 +10,16 @@
 //! the roster and a member's own for what it offers; what others say of a member's presence makes it a
 //! suspect at most.
 
-#[cfg(any(test, fuzzing))]
-mod feed;
-mod notice;
-mod pieces;
-mod pulse;
 mod tell;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use sedge_base::{Dice, NodeId, SwarmId, TaskScope};
 use sedge_capability::Failure;
+use sedge_members::Pieces;
 use sedge_net::{
     Admission, CloseReason, ConnError, Frame, Member, PeerAddr, SWARM, Standing, Swarm, SwarmEvent,
     SwarmOptions, Times,
@@ -36,17 +31,6 @@ use crate::graph::Busy;
 use crate::node::{Node, internal};
 use crate::wire::Reader;
 
-pub(crate) use self::notice::{Held, Notice};
-pub(crate) use self::pieces::Pieces;
-pub(crate) use self::pulse::Pulse;
-
-#[cfg(any(test, fuzzing))]
-pub(crate) use self::feed::feed;
-#[cfg(test)]
-pub(crate) use self::{feed::FED, pieces::cut, pulse::example};
-
-/// After how long without a word a member is not thought to be there any more.
-pub(crate) const STALE: Duration = Duration::from_secs(30);
 /// How many bytes of notices are given at once.
 pub(crate) const NOTICES_AT_ONCE: usize = 512 << 10;
 /// With so many others a node talks that has no links yet.

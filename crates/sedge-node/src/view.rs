@@ -8,15 +8,14 @@ use bytes::Bytes;
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, Failure, Kind, Media, Name, Outcome};
 use sedge_ledger::Witnessed;
+use sedge_members::{About, Health, Presence};
 use sedge_net::PathClass;
 use sedge_routing::Need;
 use sedge_trust::receipt::Checkpoint;
 use serde::{Deserialize, Serialize};
 
-use crate::about::About;
 use crate::access::Pass;
 use crate::admission::Admitted;
-use crate::health::Health;
 
 /// What a door asks a node to run.
 #[derive(Debug, Clone)]
@@ -129,18 +128,6 @@ pub struct Moved {
     pub to_name: String,
     /// Why it did not move.
     pub failure: Option<Failure>,
-}
-
-/// Whether a node can be reached now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Presence {
-    /// It answers.
-    Online,
-    /// It does not answer.
-    Offline,
-    /// It was not asked yet.
-    Connecting,
 }
 
 /// One capability and the node that offers it.

@@ -22,24 +22,17 @@
 //! Every request comes over a connection whose peer has proven a member's key: who asks is never
 //! read from the message.
 
-use std::net::SocketAddr;
-
 use bytes::{Bytes, BytesMut};
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
-use sedge_capability::{Budgets, Descriptor, End, Failure, Media, Name};
+use sedge_capability::{Budgets, End, Failure, Media, Name};
+use sedge_members::{Advert, Held, Roster};
 use sedge_net::artifact::{ASK, Ask};
-use sedge_net::{
-    Frame, FrameError, FrameReader, FrameWriter, REST, RecvStream, RelayAddr, SWARM, SendStream,
-};
-use sedge_quorum::Coordinator;
+use sedge_net::{Frame, FrameError, FrameReader, FrameWriter, REST, RecvStream, SWARM, SendStream};
 use sedge_trust::receipt::Checkpoint;
-use sedge_trust::{Membership, Receipt, Revocation, TreeHash};
+use sedge_trust::{Receipt, TreeHash};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::about::About;
-use crate::load::Gauges;
-use crate::swarm::Held;
 use crate::view::DeployOptions;
 
 /// The largest input or component that travels in one request.
@@ -140,76 +133,6 @@ pub(crate) struct ChainShown {
     pub(crate) proofs: Vec<Vec<TreeHash>>,
     /// The newest checkpoints that it keeps of other nodes.
     pub(crate) kept: Vec<Checkpoint>,
-}
-
-/// What a node offers and has left.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Advert {
-    pub(crate) name: String,
-    pub(crate) offers: Vec<Offered>,
-    pub(crate) gauges: Gauges,
-    pub(crate) running: u32,
-    pub(crate) limit: u32,
-    pub(crate) addresses: Vec<SocketAddr>,
-    /// The hash of the roster that it knows: another hash means that the rosters differ.
-    pub(crate) roster: ContentId,
-    /// The id of its newest checkpoint: another id means that its chain has grown.
-    #[serde(default)]
-    pub(crate) checkpoint: Option<ContentId>,
-    /// Whether it takes no new work.
-    #[serde(default)]
-    pub(crate) draining: bool,
-    /// Tasks that it finished well since it started.
-    #[serde(default)]
-    pub(crate) invocations: u64,
-    /// What its owner says about it, and what it is.
-    #[serde(default)]
-    pub(crate) about: About,
-    /// What its clock shows.
-    #[serde(default)]
-    pub(crate) now: Option<Timestamp>,
-    /// Whether it has an invitation open.
-    #[serde(default)]
-    pub(crate) inviting: bool,
-    /// Where the relay is that it runs, if it runs one.
-    #[serde(default)]
-    pub(crate) relays: Vec<RelayAddr>,
-    /// Who is coordinator, if it votes and knows; for those that do not vote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) coordinator: Option<Coordinator>,
-    /// The number of the newest notice that it has signed; 0 when it never signed one.
-    #[serde(default)]
-    pub(crate) serial: u64,
-    /// The hash of the notices that it keeps, if its swarm is large: another hash means that they
-    /// differ.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) notices: Option<ContentId>,
-}
-
-/// One capability in an advert.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Offered {
-    pub(crate) descriptor: Descriptor,
-    pub(crate) ready: bool,
-    pub(crate) running: u32,
-    pub(crate) limit: u32,
-    pub(crate) tokens_per_second: Option<f64>,
-}
-
-/// Members of the swarm and where each was last reached, and what the owner took back; each record is
-/// signed by the owner.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Roster {
-    pub(crate) members: Vec<Listed>,
-    #[serde(default)]
-    pub(crate) revocations: Vec<Revocation>,
-}
-
-/// One member and a hint where it may be found; the hint is not signed and proves nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Listed {
-    pub(crate) membership: Membership,
-    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 /// A task without its input and without its requester, who is the connection's peer.
@@ -371,6 +294,9 @@ pub(crate) async fn read_receipt(reader: &mut Reader) -> Result<Receipt, WireErr
 /// Feeds one frame, its kind before its payload, to every reader of such frames; returns whether one took it.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn feed(bytes: &[u8]) -> bool {
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+
     use crate::plans::measure::VersionHeld;
 
     let Some((kind, payload)) = bytes.split_first() else { return false };
@@ -383,9 +309,9 @@ pub(crate) fn feed(bytes: &[u8]) -> bool {
             let (advert, chain) = (frame.parse::<Advert>(), frame.parse::<ChainShown>());
             let held = frame.parse::<Option<VersionHeld>>();
             let done = frame.parse::<ContentId>().is_ok() || frame.parse::<bool>().is_ok();
-            let found = crate::addresses::feed(&frame);
+            let found = frame.parse::<BTreeMap<NodeId, Vec<SocketAddr>>>().is_ok();
             let answer = frame.parse::<sedge_quorum::Answer>();
-            let notices = frame.parse::<Vec<crate::swarm::Notice>>();
+            let notices = frame.parse::<Vec<sedge_members::Notice>>();
             let others = done || found || held.is_ok() || answer.is_ok() || notices.is_ok();
             others || frame.parse::<Roster>().is_ok() || advert.is_ok() || chain.is_ok()
         }

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use sedge_base::{Clock, TaskScope};
 use sedge_capability::Handle;
 use sedge_functions::{DeployError, Deployment, Runtime};
+use sedge_members::Gauges;
 use sedge_store::Disk;
 
-use crate::load::Gauges;
 use crate::mesh::Network;
 
 /// What a node takes from the world around it; whatever is not given is the machine's own.

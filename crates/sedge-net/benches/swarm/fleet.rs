@@ -10,7 +10,7 @@ use std::time::Duration;
 use sedge_base::{NodeId, Secret, SwarmId, TaskScope};
 use sedge_net::{
     Admission, FrameReader, FrameWriter, Heed, Local, LocalOptions, PeerAddr, Pool, PoolOptions,
-    Protocol, Quic, QuicOptions, REST, Standing, Swarm, SwarmOptions, Times, Topic, Transport,
+    Protocol, Quic, QuicOptions, Standing, Swarm, SwarmOptions, Times, Topic, Transport,
     USUAL_HOPS,
 };
 use sedge_trust::Identity;
@@ -115,7 +115,7 @@ fn join(
                         let mut writer = FrameWriter::new(stream.send);
                         let read = async {
                             match reader.next().await {
-                                Ok(Some(first)) if first.kind == REST => {
+                                Ok(Some(first)) if first.kind == sedge_net::REST => {
                                     drop(pool.answer_rest(&conn, &mut writer).await);
                                 }
                                 Ok(Some(first)) => {

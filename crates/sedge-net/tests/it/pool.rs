@@ -231,7 +231,7 @@ fn answers(node: &mut Node) -> mpsc::UnboundedReceiver<u8> {
                             let mut writer = FrameWriter::new(stream.send);
                             drop(pool.answer_rest(&conn, &mut writer).await);
                         } else {
-                            drop(told.send(frame.kind));
+                            told.send(frame.kind).unwrap();
                         }
                     });
                 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sedge_base::{ErrorKind, NodeId, Timestamp};
 use sedge_capability::Failure;
+use sedge_members::PairFor;
 use sedge_trust::admission::{
     Approved, Ban, PAIR_TOKEN, PAIR_TOKEN_TTL, PairToken, PickError, Record, Refusal, TOFU,
     TrustLevel,
@@ -13,7 +14,6 @@ use serde_json::json;
 
 use super::view::{AdmissionView, BannedView, PairTokenMade, PairTokenView, Settled, WaitingView};
 use super::{Decision, Reception};
-use crate::members::PairFor;
 use crate::node::{Node, internal};
 
 /// The longest ban that a person can give: what is to last longer is for ever, by revoking.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use sedge_members::{Known, Presence};
 use sedge_net::PathClass;
 
 use super::Finding;
-use crate::members::Known;
 use crate::node::Node;
-use crate::view::{NodeView, Presence};
+use crate::view::NodeView;
 
 /// Clocks that differ by more make deadlines and expiries wrong.
 const CLOCK_OFF: Duration = Duration::from_secs(30);

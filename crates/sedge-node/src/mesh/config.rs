@@ -1,11 +1,10 @@
 //! `[mesh]`: how much one node gives to the others of its swarm, as written and as checked.
 
+use sedge_members::{BookLimits, MAX_MEMBERS};
 use sedge_net::Rate;
 use serde::Deserialize;
 
-use crate::addresses::BookLimits;
 use crate::config::ConfigError;
-use crate::members::MAX_MEMBERS;
 
 /// `[mesh]`, as written in the node's config file.
 #[derive(Debug, Clone, Deserialize)]

@@ -5,12 +5,12 @@ use std::sync::{Arc, PoisonError};
 
 use sedge_base::{ErrorKind, NodeId, Timestamp};
 use sedge_capability::Failure;
+use sedge_members::{Listed, Roster};
 use sedge_trust::SessionPublicKey;
 use sedge_trust::swarm::{Member, Role, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::node::{Node, internal};
-use crate::wire::{Listed, Roster};
 
 /// Who is to be a member.
 #[derive(Debug)]

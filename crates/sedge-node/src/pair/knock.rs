@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use sedge_base::{ErrorKind, NodeId, Timestamp};
 use sedge_capability::Failure;
+use sedge_members::PairFor;
 use sedge_net::{Conn, Frame, PathClass};
 use sedge_trust::admission::{
     Answer, Grant, Judged, Knock, NONCE_BYTES, Origin, Refusal, Transcript, TrustLevel, Typed,
@@ -32,7 +33,6 @@ use super::enroll::{Newcomer, Welcome, enroll};
 use super::frames::{ANSWER, CHALLENGE, KNOCK, Line, WAITS, WELCOME, malformed};
 use crate::admission::{Admitted, Decision, WaitingPlace};
 use crate::config::{NAME_RULE, check_name};
-use crate::members::PairFor;
 use crate::node::{Node, internal};
 
 /// The most addresses that a joiner may name.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sedge_base::NodeId;
+use sedge_members::Members;
 use sedge_net::{Conn, FrameReader, FrameWriter};
 use sedge_quorum::{Answer, Coordinator, Link, LinkError, Message};
 use sedge_trust::swarm::{Role, may_coordinate};
 
-use crate::members::Members;
 use crate::mesh::Mesh;
 use crate::remote::OPEN_WITHIN;
 use crate::wire::{self, WireError};
@@ -65,7 +65,8 @@ impl Link for QuorumLink {
             let may = may_coordinate(&known.membership.member.roles);
             known.advert.filter(|_| may)?.coordinator
         });
-        said.max_by_key(|it| it.fence)
+        let first = said.max_by_key(|it| it.fence)?;
+        Some(Coordinator { node: first.node, fence: first.fence, term: first.term })
     }
 }
 

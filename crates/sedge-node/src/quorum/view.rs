@@ -1,12 +1,12 @@
 //! What doors see of the quorum.
 
 use sedge_base::NodeId;
+use sedge_members::Presence;
 use sedge_quorum::{Coordinator, Handover};
 use sedge_trust::swarm::{Role, duties};
 use serde::{Deserialize, Serialize};
 
 use crate::node::Node;
-use crate::view::Presence;
 
 /// The quorum, as one node sees it now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use sedge_base::NodeId;
+use sedge_members::{
+    Advert, Held, Listed, Notice, NoticeError, Noticed, Pulse, Roster, cut, lasting,
+};
 use sedge_net::{
     Delivery, Heed, PostError, SubscribeError, Subscription, Swarm, SwarmEvents, Topic, USUAL_HOPS,
 };
@@ -16,13 +19,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use super::notice::NoticeError;
-use super::pulse::lasting;
-use super::{Held, Notice, Pulse, SERIAL_SETTING, pieces};
+use super::SERIAL_SETTING;
 use crate::beat::ask;
-use crate::members::Noticed;
 use crate::node::{Node, with_source};
-use crate::wire::{Advert, Listed, Request, Roster};
+use crate::wire::Request;
 
 /// Notices, in pieces.
 const NOTICES: &str = "sedge/notices";
@@ -38,6 +38,17 @@ const MOST_RECORDS: usize = 16;
 const GIVES_WITHIN: Duration = Duration::from_secs(30);
 /// How often more is asked for at once.
 const ROUNDS: usize = 64;
+
+/// Why a notice was not made.
+#[derive(Debug, thiserror::Error)]
+enum NotTold {
+    #[error(transparent)]
+    Notice(#[from] NoticeError),
+    #[error("it could not be written")]
+    Unwritten(#[from] serde_json::Error),
+    #[error("its number could not be stored")]
+    Number(#[from] sedge_store::Fault),
+}
 
 /// What this node has told last.
 #[derive(Debug, Default)]
@@ -157,13 +168,13 @@ impl Node {
     }
 
     /// Signs a new notice, whose number is on disk before anybody sees it.
-    async fn renew(&self, advert: Advert) -> Result<(Advert, Vec<Bytes>), NoticeError> {
+    async fn renew(&self, advert: Advert) -> Result<(Advert, Vec<Bytes>), NotTold> {
         let serial = self.clock.now().as_millis().max(self.fabric.serial() + 1);
         let advert = Advert { serial, ..advert };
         let notice = Notice::sign(&advert, self.members.swarm(), &self.identity)?;
         self.store.settings().set(SERIAL_SETTING, &serial.to_string()).await?;
         self.fabric.serial.store(serial, Ordering::SeqCst);
-        let posts = pieces::cut(serial, &serde_json::to_vec(&notice)?).unwrap_or_default();
+        let posts = cut(serial, &serde_json::to_vec(&notice)?).unwrap_or_default();
         self.members.noticed(Arc::new(notice), advert.clone());
         Ok((advert, posts))
     }

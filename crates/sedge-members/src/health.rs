@@ -6,11 +6,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::Gauges;
 use sedge_base::{NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
-
-use crate::load::Gauges;
-use crate::view::Presence;
 
 /// A node that was not heard of for so long is not healthy (seed 000, `EdgeNode.is_healthy`).
 const HEALTHY_WITHIN: Duration = Duration::from_secs(60);
@@ -26,6 +24,18 @@ const WINDOW: usize = 10;
 const CHANGES: usize = 3;
 /// Fewer checks tell nothing.
 const FEWEST: usize = 3;
+
+/// Whether a node can be reached now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// It answers.
+    Online,
+    /// It does not answer.
+    Offline,
+    /// It was not asked yet.
+    Connecting,
+}
 
 /// What to do about a node (seed 000, `get_recovery_recommendation`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,11 +87,11 @@ pub struct Health {
 
 /// The last checks of one node: whether it answered.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Checks(VecDeque<bool>);
+pub struct Checks(VecDeque<bool>);
 
 impl Checks {
     /// Notes one check.
-    pub(crate) fn note(&mut self, answered: bool) {
+    pub fn note(&mut self, answered: bool) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
@@ -89,7 +99,7 @@ impl Checks {
     }
 
     /// Returns whether the node came and went too often of late.
-    pub(crate) fn are_flapping(&self) -> bool {
+    pub fn are_flapping(&self) -> bool {
         let last = self.0.len().saturating_sub(WINDOW);
         let changes =
             self.0.range(last..).zip(self.0.range(last..).skip(1)).filter(|(a, b)| a != b);
@@ -99,7 +109,7 @@ impl Checks {
 
 impl Health {
     /// Judges a node that was last heard of at `last_seen`.
-    pub(crate) fn of(
+    pub fn of(
         status: Presence,
         last_seen: Option<Timestamp>,
         gauges: Option<&Gauges>,

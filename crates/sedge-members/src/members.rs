@@ -23,23 +23,20 @@ use sedge_trust::{
 };
 use tokio::time::Instant;
 
-pub(crate) use self::notices::Noticed;
-use crate::about::About;
-use crate::addresses::{AddressBook, BookLimits, Source};
-use crate::health::Checks;
-use crate::swarm::Notice;
-use crate::view::Presence;
-use crate::wire::{Advert, Listed, Roster};
+pub use self::notices::{Noticed, STALE};
+use crate::{
+    About, AddressBook, Advert, BookLimits, Checks, Listed, Notice, Presence, Roster, Source,
+};
 
 /// The most members that a roster may have.
-pub(crate) const MAX_MEMBERS: usize = 1024;
+pub const MAX_MEMBERS: usize = 1024;
 
 /// The most revocations that a roster may have.
 const MAX_REVOCATIONS: usize = 4096;
 
 /// The roster of this node's swarm.
 #[derive(Debug)]
-pub(crate) struct Members {
+pub struct Members {
     me: NodeId,
     clock: Clock,
     /// Up to so many members are all connected with each other.
@@ -51,7 +48,7 @@ pub(crate) struct Members {
 
 /// Why this node talks to strangers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PairFor {
+pub enum PairFor {
     /// An invitation is open.
     Invite = 1,
     /// It asks somebody else to be let in.
@@ -150,34 +147,40 @@ impl State {
 
 /// What was new in a roster.
 #[derive(Debug, Default)]
-pub(crate) struct News {
-    pub(crate) members: Vec<Listed>,
-    pub(crate) revocations: Vec<Revocation>,
+pub struct News {
+    /// New members, and those that have moved or were admitted again.
+    pub members: Vec<Listed>,
+    /// New revocations.
+    pub revocations: Vec<Revocation>,
 }
 
 /// One member, and what was last heard of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
-    pub(crate) membership: Membership,
-    pub(crate) advert: Option<Advert>,
+pub struct Known {
+    /// What the owner signed.
+    pub membership: Membership,
+    /// What it last said of itself; `None` when it is away.
+    pub advert: Option<Advert>,
     /// What it last signed about itself for those that it does not talk to, with its number.
-    pub(crate) notice: Option<(Advert, Arc<Notice>)>,
-    pub(crate) last_seen: Option<Timestamp>,
+    pub notice: Option<(Advert, Arc<Notice>)>,
+    /// When it was last heard of.
+    pub last_seen: Option<Timestamp>,
     /// The same moment, whatever the clock was set to since.
     seen_at: Option<Instant>,
-    pub(crate) rtt: Option<Duration>,
+    /// The time to it and back, when there was a connection last.
+    pub rtt: Option<Duration>,
     /// Why it could not be reached the last time; `None` when it could.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// Whether it said, the last time, that this node is no member.
-    pub(crate) refuses: bool,
+    pub refuses: bool,
     /// Whether it said, the last time, that it has no room for one more connection.
-    pub(crate) full: bool,
+    pub full: bool,
     /// By how much its clock was ahead of this machine's when it was last heard of, in milliseconds.
-    pub(crate) clock_ahead_ms: Option<i64>,
+    pub clock_ahead_ms: Option<i64>,
     /// Whether it answered, of late.
-    pub(crate) checks: Checks,
+    pub checks: Checks,
     /// What it last said that it is; kept when it is away.
-    pub(crate) about: About,
+    pub about: About,
 }
 
 impl Known {
@@ -199,7 +202,7 @@ impl Known {
     }
 
     /// Returns whether it answers, judged by the last try.
-    pub(crate) fn presence(&self) -> Presence {
+    pub fn presence(&self) -> Presence {
         match (&self.reason, self.last_seen) {
             (Some(_), _) => Presence::Offline,
             (None, Some(_)) => Presence::Online,
@@ -207,26 +210,27 @@ impl Known {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// Returns what people call it.
+    pub fn name(&self) -> &str {
         &self.membership.member.name
     }
 }
 
 impl Members {
     /// Makes the roster of the swarm with this owner's key, with records that were checked before.
-    pub(crate) fn new(me: NodeId, owner: NodeId, clock: Clock) -> Self {
+    pub fn new(me: NodeId, owner: NodeId, clock: Clock) -> Self {
         let state = RwLock::new(State::new(owner, MAX_MEMBERS, BookLimits::default()));
         Self { me, clock, full_mesh: MAX_MEMBERS, state, pairing: AtomicU8::new(0) }
     }
 
     /// Says up to how many members are all connected with each other.
-    pub(crate) const fn with_full_mesh(mut self, members: usize) -> Self {
+    pub const fn with_full_mesh(mut self, members: usize) -> Self {
         self.full_mesh = members;
         self
     }
 
     /// Returns whether there are too many members for everybody to be connected with everybody.
-    pub(crate) fn are_many(&self) -> bool {
+    pub fn are_many(&self) -> bool {
         self.read().list.len() > self.full_mesh
     }
 
@@ -239,23 +243,23 @@ impl Members {
     }
 
     /// Returns the swarm's id.
-    pub(crate) fn swarm(&self) -> SwarmId {
+    pub fn swarm(&self) -> SwarmId {
         SwarmId::of_key(self.read().owner.as_bytes())
     }
 
     /// Returns the owner's public key.
-    pub(crate) fn owner(&self) -> NodeId {
+    pub fn owner(&self) -> NodeId {
         self.read().owner
     }
 
     /// Returns whether a member has an invitation open, as it last said.
-    pub(crate) fn is_somebody_inviting(&self) -> bool {
+    pub fn is_somebody_inviting(&self) -> bool {
         let inviting = |it: &Known| it.advert.as_ref().is_some_and(|it| it.inviting);
         self.read().list.values().any(inviting)
     }
 
     /// Talks to strangers for a reason, or for this one no longer.
-    pub(crate) fn set_pairing(&self, reason: PairFor, open: bool) {
+    pub fn set_pairing(&self, reason: PairFor, open: bool) {
         match open {
             true => self.pairing.fetch_or(reason as u8, Ordering::SeqCst),
             false => self.pairing.fetch_and(!(reason as u8), Ordering::SeqCst),
@@ -263,17 +267,17 @@ impl Members {
     }
 
     /// Returns whether strangers are talked to for a reason.
-    pub(crate) fn is_pairing(&self, reason: PairFor) -> bool {
+    pub fn is_pairing(&self, reason: PairFor) -> bool {
         self.pairing.load(Ordering::SeqCst) & reason as u8 != 0
     }
 
     /// Returns whether strangers may come in here, by an invitation or as the configuration says.
-    pub(crate) fn is_inviting(&self) -> bool {
+    pub fn is_inviting(&self) -> bool {
         [PairFor::Invite, PairFor::Admission].into_iter().any(|it| self.is_pairing(it))
     }
 
     /// Moves to another swarm: forgets every record, pins its owner's key.
-    pub(crate) fn change_swarm(&self, owner: NodeId) {
+    pub fn change_swarm(&self, owner: NodeId) {
         let mut state = self.write();
         *state = State::new(owner, state.most, state.book.limits());
     }
@@ -285,7 +289,7 @@ impl Members {
     /// # Errors
     ///
     /// A [`Failure`] when a record is not the owner's; none is taken in then.
-    pub(crate) fn merge(&self, roster: Roster) -> Result<News, Failure> {
+    pub fn merge(&self, roster: Roster) -> Result<News, Failure> {
         let mut state = self.write();
         let current = self.verify(&state, &roster)?;
         let Roster { mut members, mut revocations } = roster;
@@ -368,40 +372,57 @@ impl Members {
     }
 
     /// Returns whether the owner took a node's membership back and did not admit it again.
-    pub(crate) fn is_struck(&self, node: &NodeId) -> bool {
+    pub fn is_struck(&self, node: &NodeId) -> bool {
         let state = self.read();
         state.revoked_nodes.contains_key(node) && !state.list.contains_key(node)
     }
 
     /// Returns whether a member with another key has a name.
-    pub(crate) fn is_name_of_another(&self, name: &str, node: &NodeId) -> bool {
+    pub fn is_name_of_another(&self, name: &str, node: &NodeId) -> bool {
         self.read().list.iter().any(|(id, it)| id != node && it.name() == name)
     }
 
     /// Returns whether there is room for a node.
-    pub(crate) fn has_room_for(&self, node: &NodeId) -> bool {
+    pub fn has_room_for(&self, node: &NodeId) -> bool {
         let state = self.read();
         state.list.contains_key(node) || state.list.len() < state.most
     }
 
     /// Returns when this node's own membership ends, if it does.
-    pub(crate) fn own_end(&self) -> Option<Timestamp> {
+    pub fn own_end(&self) -> Option<Timestamp> {
         self.read().list.get(&self.me)?.membership.member.expires_at
     }
 
+    /// Returns until when what a node wrote counts: the end of its membership, the moment of its
+    /// revocation, or never for a stranger.
+    pub fn wrote_until(&self, node: &NodeId) -> Option<Timestamp> {
+        let state = self.read();
+        let forever = Timestamp::from_millis(u64::MAX);
+        match (state.list.get(node), state.revoked_nodes.get(node)) {
+            (Some(known), _) => Some(known.membership.member.expires_at.unwrap_or(forever)),
+            (None, Some((_, revocation))) => Some(revocation.facts.at),
+            (None, None) => None,
+        }
+    }
+
+    /// Returns the key under which sessions with a member begin.
+    pub fn session_key(&self, node: &NodeId) -> Option<SessionPublicKey> {
+        Some(self.read().list.get(node)?.membership.member.session_key)
+    }
+
     /// Returns whether the owner took a token's block back.
-    pub(crate) fn is_revoked(&self, token: &TokenId) -> bool {
+    pub fn is_revoked(&self, token: &TokenId) -> bool {
         self.read().revoked_tokens.contains_key(token)
     }
 
     /// Returns whether there is room for one more revocation.
-    pub(crate) fn can_revoke(&self) -> bool {
+    pub fn can_revoke(&self) -> bool {
         let state = self.read();
         state.revoked_nodes.len() + state.revoked_tokens.len() < MAX_REVOCATIONS
     }
 
     /// Returns the epoch of a node's next membership: above every one that it had.
-    pub(crate) fn next_epoch(&self, node: &NodeId) -> u64 {
+    pub fn next_epoch(&self, node: &NodeId) -> u64 {
         let state = self.read();
         let had = state.list.get(node).map_or(0, |it| it.membership.member.epoch);
         let void = state.revoked_nodes.get(node).map_or(0, |it| it.0);
@@ -410,14 +431,14 @@ impl Members {
 
     /// Returns whether the swarm goes on without this node: it is a member no more, or the owner's
     /// node says that it is none.
-    pub(crate) fn is_cut_off(&self) -> bool {
+    pub fn is_cut_off(&self) -> bool {
         let state = self.read();
         let owner = |it: &&Known| it.membership.member.roles.contains(&Role::Owner);
         state.is_left(&self.me) || state.list.values().filter(owner).any(|it| it.refuses)
     }
 
     /// Notes what a member says of itself. Returns whether it is somewhere else than was known.
-    pub(crate) fn heard(&self, node: NodeId, advert: Advert, rtt: Option<Duration>) -> bool {
+    pub fn heard(&self, node: NodeId, advert: Advert, rtt: Option<Duration>) -> bool {
         let now = self.clock.now();
         let State { list, book, .. } = &mut *self.write();
         let mut moved = false;
@@ -437,24 +458,24 @@ impl Members {
     }
 
     /// Notes where others say that a member is. Returns whether that is new.
-    pub(crate) fn heard_of(&self, node: NodeId, addrs: &[SocketAddr]) -> bool {
+    pub fn heard_of(&self, node: NodeId, addrs: &[SocketAddr]) -> bool {
         let State { list, book, .. } = &mut *self.write();
         list.contains_key(&node) && book.note(node, addrs, Source::Others, self.clock.now())
     }
 
     /// Sets how many members and addresses are taken in; what is there already stays.
-    pub(crate) fn limit(&self, most: usize, limits: BookLimits) {
+    pub fn limit(&self, most: usize, limits: BookLimits) {
         let mut state = self.write();
         (state.most, state.book) = (most, state.book.within(limits));
     }
 
     /// Looks into the book of addresses, or changes it.
-    pub(crate) fn with_book<T>(&self, look: impl FnOnce(&mut AddressBook) -> T) -> T {
+    pub fn with_book<T>(&self, look: impl FnOnce(&mut AddressBook) -> T) -> T {
         look(&mut self.write().book)
     }
 
     /// Returns members that could not be reached the last time, or not yet; so many at most.
-    pub(crate) fn missing(&self, most: usize) -> Vec<NodeId> {
+    pub fn missing(&self, most: usize) -> Vec<NodeId> {
         let state = self.read();
         let gone = state
             .list
@@ -464,28 +485,28 @@ impl Members {
     }
 
     /// Notes whether a member answered when it was due.
-    pub(crate) fn checked(&self, node: &NodeId, answered: bool) {
+    pub fn checked(&self, node: &NodeId, answered: bool) {
         if let Some(known) = self.write().list.get_mut(node) {
             known.checks.note(answered);
         }
     }
 
     /// Notes that a member said that this node is none.
-    pub(crate) fn refused_by(&self, node: &NodeId) {
+    pub fn refused_by(&self, node: &NodeId) {
         if let Some(known) = self.write().list.get_mut(node) {
             known.refuses = true;
         }
     }
 
     /// Notes that a member has no room for one more connection: it is there all the same.
-    pub(crate) fn full(&self, node: &NodeId) {
+    pub fn full(&self, node: &NodeId) {
         if let Some(known) = self.write().list.get_mut(node) {
             known.full = true;
         }
     }
 
     /// Notes that a member could not be reached. Returns whether it was thought to be there.
-    pub(crate) fn missed(&self, node: NodeId, reason: String) -> bool {
+    pub fn missed(&self, node: NodeId, reason: String) -> bool {
         self.write().list.get_mut(&node).is_some_and(|known| {
             let was_there = known.reason.is_none() && known.last_seen.is_some();
             (known.reason, known.full) = (Some(reason), false);
@@ -495,40 +516,40 @@ impl Members {
     }
 
     /// Returns every member, this node included.
-    pub(crate) fn all(&self) -> Vec<(NodeId, Known)> {
+    pub fn all(&self) -> Vec<(NodeId, Known)> {
         self.read().list.iter().map(|(id, known)| (*id, known.clone())).collect()
     }
 
     /// Returns the other members' ids.
-    pub(crate) fn others(&self) -> Vec<NodeId> {
+    pub fn others(&self) -> Vec<NodeId> {
         self.read().list.keys().copied().filter(|it| *it != self.me).collect()
     }
 
     /// Returns one member.
-    pub(crate) fn get(&self, node: &NodeId) -> Option<Known> {
+    pub fn get(&self, node: &NodeId) -> Option<Known> {
         self.read().list.get(node).cloned()
     }
 
     /// Returns what the owner allows a node to be; nothing when it is no member.
-    pub(crate) fn roles(&self, node: &NodeId) -> Vec<Role> {
+    pub fn roles(&self, node: &NodeId) -> Vec<Role> {
         let state = self.read();
         state.list.get(node).map(|it| it.membership.member.roles.clone()).unwrap_or_default()
     }
 
     /// Returns where a member may be found.
-    pub(crate) fn address(&self, node: &NodeId) -> Option<PeerAddr> {
+    pub fn address(&self, node: &NodeId) -> Option<PeerAddr> {
         let state = self.read();
         state.list.get(node)?;
         Some(PeerAddr { node: *node, direct: state.book.of(node) })
     }
 
     /// Returns where a member may be found, the best guess first.
-    pub(crate) fn addresses(&self, node: &NodeId) -> Vec<SocketAddr> {
+    pub fn addresses(&self, node: &NodeId) -> Vec<SocketAddr> {
         self.read().book.of(node)
     }
 
     /// Returns a member's name, or the beginning of its id.
-    pub(crate) fn name_of(&self, node: &NodeId) -> String {
+    pub fn name_of(&self, node: &NodeId) -> String {
         self.read().list.get(node).map_or_else(|| node.short(), |it| it.name().to_owned())
     }
 
@@ -537,7 +558,7 @@ impl Members {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] when nobody fits, [`ErrorKind::Invalid`] when several do.
-    pub(crate) fn find(&self, text: &str) -> Result<NodeId, Failure> {
+    pub fn find(&self, text: &str) -> Result<NodeId, Failure> {
         let state = self.read();
         let prefix = text.len() >= 4;
         let fits = |(id, known): &(&NodeId, &Known)| {
@@ -558,7 +579,7 @@ impl Members {
     }
 
     /// Returns the records as they travel.
-    pub(crate) fn roster(&self) -> Roster {
+    pub fn roster(&self) -> Roster {
         let state = self.read();
         let members = state
             .list
@@ -574,7 +595,7 @@ impl Members {
     }
 
     /// Returns the hash of who belongs, under which epoch, and of what was revoked: equal rosters have equal hashes.
-    pub(crate) fn roster_hash(&self) -> ContentId {
+    pub fn roster_hash(&self) -> ContentId {
         let state = self.read();
         let mut text = String::new();
         for (id, known) in &state.list {
@@ -595,26 +616,6 @@ fn is_current(membership: &Membership, now: Timestamp) -> Result<(), MembershipE
     match membership.member.expires_at {
         Some(at) if at <= now => Err(MembershipError::Expired { at }),
         _ => Ok(()),
-    }
-}
-
-impl sedge_sync::Roll for Members {
-    fn swarm(&self) -> SwarmId {
-        Self::swarm(self)
-    }
-
-    fn wrote_until(&self, node: &NodeId) -> Option<Timestamp> {
-        let state = self.read();
-        let forever = Timestamp::from_millis(u64::MAX);
-        match (state.list.get(node), state.revoked_nodes.get(node)) {
-            (Some(known), _) => Some(known.membership.member.expires_at.unwrap_or(forever)),
-            (None, Some((_, revocation))) => Some(revocation.facts.at),
-            (None, None) => None,
-        }
-    }
-
-    fn session_key(&self, node: &NodeId) -> Option<SessionPublicKey> {
-        Some(self.read().list.get(node)?.membership.member.session_key)
     }
 }
 

@@ -4,51 +4,61 @@ use sedge_base::{ByteSize, ErrorKind, NodeId, SwarmId};
 use sedge_trust::{BadSignature, Identity, Signature, verify};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Advert;
+use crate::Advert;
 
 /// What every signed text begins with.
 const DOMAIN: &[u8] = b"sedge notice 1";
 /// The largest advert that travels as a notice.
 pub(crate) const LARGEST: ByteSize = ByteSize::from_bytes(192 << 10);
 
+/// The swarm of the notices that tests and the fuzzer make.
+#[cfg(any(test, fuzzing))]
+pub(crate) const FED: SwarmId = SwarmId::from_bytes([7; 8]);
+
 /// An advert that others may pass on; the signature covers the swarm, the node and every byte of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Notice {
+pub struct Notice {
     /// Who says it.
-    pub(crate) node: NodeId,
+    pub node: NodeId,
     /// The advert as JSON; [`LARGEST`] at most.
-    pub(crate) text: String,
-    pub(crate) signature: Signature,
+    pub text: String,
+    /// Its signature.
+    pub signature: Signature,
 }
 
 /// Whose notice somebody keeps, and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Held {
-    pub(crate) node: NodeId,
-    pub(crate) serial: u64,
+pub struct Held {
+    /// Whose.
+    pub node: NodeId,
+    /// Its number.
+    pub serial: u64,
 }
 
 /// Why a notice was not made or not believed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoticeError {
+pub enum NoticeError {
+    /// The advert is too large.
     #[error("an advert of {size} is too large for a notice, {LARGEST} at most")]
-    TooLarge { size: ByteSize },
+    TooLarge {
+        /// How large it is.
+        size: ByteSize,
+    },
+    /// Somebody else made it, or it was changed.
     #[error("the notice is not signed by its node")]
     Signature(#[source] BadSignature),
+    /// What is signed is no advert.
     #[error("the notice holds no advert")]
     Shape(#[from] serde_json::Error),
-    #[error("the number of the notice could not be stored")]
-    Number(#[from] sedge_store::Fault),
 }
 
 impl NoticeError {
     /// Returns what the caller can do about it.
-    pub(crate) fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::TooLarge { .. } => ErrorKind::Exhausted,
             Self::Signature(error) => error.kind(),
             Self::Shape(_) => ErrorKind::Invalid,
-            Self::Number(fault) => fault.kind(),
         }
     }
 }
@@ -68,11 +78,7 @@ impl Notice {
     /// # Errors
     ///
     /// [`NoticeError::TooLarge`].
-    pub(crate) fn sign(
-        advert: &Advert,
-        swarm: SwarmId,
-        identity: &Identity,
-    ) -> Result<Self, NoticeError> {
+    pub fn sign(advert: &Advert, swarm: SwarmId, identity: &Identity) -> Result<Self, NoticeError> {
         let (node, text) = (identity.node_id(), serde_json::to_string(advert)?);
         check_size(&text)?;
         let signature = identity.sign(&signed(swarm, &node, &text));
@@ -84,7 +90,7 @@ impl Notice {
     /// # Errors
     ///
     /// [`NoticeError`]; nothing of it is to be believed then.
-    pub(crate) fn open(&self, swarm: SwarmId) -> Result<Advert, NoticeError> {
+    pub fn open(&self, swarm: SwarmId) -> Result<Advert, NoticeError> {
         check_size(&self.text)?;
         let text = signed(swarm, &self.node, &self.text);
         verify(&self.node, &text, &self.signature).map_err(NoticeError::Signature)?;
@@ -95,7 +101,7 @@ impl Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::swarm::{FED, example};
+    use crate::pulse::example;
 
     #[test]
     fn a_notice_holds_for_its_swarm_its_node_and_its_text_alone() {

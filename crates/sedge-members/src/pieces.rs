@@ -19,7 +19,7 @@ const AUTHORS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Cuts a text; `None` when it is too large or empty.
-pub(crate) fn cut(serial: u64, text: &[u8]) -> Option<Vec<Bytes>> {
+pub fn cut(serial: u64, text: &[u8]) -> Option<Vec<Bytes>> {
     let pieces: Vec<&[u8]> = text.chunks(BODY - HEAD).collect();
     let count = u16::try_from(pieces.len()).ok().filter(|it| (1..=MOST).contains(&(*it).into()))?;
     let post = |(at, piece): (u16, &[u8])| {
@@ -39,11 +39,11 @@ struct Text {
 
 /// Texts that have not come whole; the newest of each author.
 #[derive(Debug, Default)]
-pub(crate) struct Pieces(BTreeMap<NodeId, Text>);
+pub struct Pieces(BTreeMap<NodeId, Text>);
 
 impl Pieces {
     /// Takes a piece in; returns the text with which it is whole. What makes no sense is passed over.
-    pub(crate) fn add(&mut self, author: NodeId, body: &Bytes) -> Option<Vec<u8>> {
+    pub fn add(&mut self, author: NodeId, body: &Bytes) -> Option<Vec<u8>> {
         let head: [u8; HEAD] = body.get(..HEAD)?.try_into().ok()?;
         let [a, b, c, d, e, f, g, h, at_low, at_high, count_low, count_high] = head;
         let serial = u64::from_le_bytes([a, b, c, d, e, f, g, h]);

@@ -1,24 +1,21 @@
 //! What changes all the time in an advert, small enough for one post.
 
-use sedge_quorum::Coordinator;
+use crate::{Advert, Gauges, Leader, Offered};
 use serde::{Deserialize, Serialize};
-
-use crate::load::Gauges;
-use crate::wire::{Advert, Offered};
 
 /// Of how many offers a pulse tells at most; the busiest machines leave some out.
 const MOST_OFFERS: usize = 24;
 
 /// A member's load at one moment. It stands for the notice of the same number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Pulse {
+pub struct Pulse {
     /// The number of the notice.
-    pub(crate) serial: u64,
+    pub serial: u64,
     gauges: Gauges,
     running: u32,
     invocations: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    coordinator: Option<Coordinator>,
+    coordinator: Option<Leader>,
     /// Offers that differ from the notice; of the others, none runs.
     #[serde(default)]
     offers: Vec<Busy>,
@@ -35,7 +32,7 @@ struct Busy {
 }
 
 /// Returns what lasts of an advert: when this changes, a new notice is due.
-pub(crate) fn lasting(advert: &Advert) -> Advert {
+pub fn lasting(advert: &Advert) -> Advert {
     let mut lasting = advert.clone();
     lasting.gauges = Gauges::default();
     lasting.running = 0;
@@ -54,7 +51,7 @@ pub(crate) fn lasting(advert: &Advert) -> Advert {
 
 impl Pulse {
     /// Returns the pulse of an advert, to those who have the notice.
-    pub(crate) fn of(advert: &Advert, notice: &Advert) -> Self {
+    pub fn of(advert: &Advert, notice: &Advert) -> Self {
         let differs = |(now, then): (&Offered, &Offered)| {
             now.running > 0
                 || now.ready != then.ready
@@ -78,7 +75,7 @@ impl Pulse {
     }
 
     /// Brings an advert of the same number up to date.
-    pub(crate) fn bring(&self, advert: &mut Advert) {
+    pub fn bring(&self, advert: &mut Advert) {
         advert.gauges = self.gauges;
         advert.running = self.running;
         advert.invocations = self.invocations;
@@ -108,7 +105,7 @@ pub(crate) fn example() -> Advert {
         checkpoint: None,
         draining: false,
         invocations: 0,
-        about: crate::about::About::default(),
+        about: crate::About::default(),
         now: None,
         inviting: false,
         relays: Vec::new(),

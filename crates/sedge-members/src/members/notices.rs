@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sedge_base::{ContentId, NodeId};
 use tokio::time::Instant;
 
 use super::{Known, Members, State};
-use crate::addresses::Source;
-use crate::swarm::{Held, Notice, Pulse, STALE};
-use crate::view::Presence;
-use crate::wire::Advert;
+use crate::{Advert, Held, Notice, Presence, Pulse, Source};
 
+/// After how long without a word a member is not thought to be there any more.
+pub const STALE: Duration = Duration::from_secs(30);
 /// What was new in a notice.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Noticed {
+pub struct Noticed {
     /// It is newer than what was kept.
-    pub(crate) news: bool,
+    pub news: bool,
     /// The member is somewhere else than was known.
-    pub(crate) moved: bool,
+    pub moved: bool,
 }
 
 impl Known {
@@ -38,7 +38,7 @@ impl Known {
 impl Members {
     /// Takes in what a member signed about itself, which was verified. It does not prove that the member
     /// is there.
-    pub(crate) fn noticed(&self, notice: Arc<Notice>, advert: Advert) -> Noticed {
+    pub fn noticed(&self, notice: Arc<Notice>, advert: Advert) -> Noticed {
         let node = notice.node;
         let State { list, book, .. } = &mut *self.write();
         let Some(known) = list.get_mut(&node) else { return Noticed::default() };
@@ -52,7 +52,7 @@ impl Members {
     }
 
     /// Takes in what changes all the time; it counts for the notice whose number it carries.
-    pub(crate) fn pulsed(&self, node: &NodeId, pulse: &Pulse) {
+    pub fn pulsed(&self, node: &NodeId, pulse: &Pulse) {
         let mut state = self.write();
         let Some(known) = state.list.get_mut(node) else { return };
         if let Some(advert) = known.advert.as_mut().filter(|it| it.serial == pulse.serial) {
@@ -61,7 +61,7 @@ impl Members {
     }
 
     /// Notes that the swarm hears of a member.
-    pub(crate) fn alive(&self, node: &NodeId) {
+    pub fn alive(&self, node: &NodeId) {
         let now = self.clock.now();
         if let Some(known) = self.write().list.get_mut(node) {
             known.last_seen = Some(now);
@@ -73,7 +73,7 @@ impl Members {
     }
 
     /// Notes that nobody has an answer of a member at the moment; what it offers is kept.
-    pub(crate) fn doubted(&self, node: &NodeId, reason: &str) {
+    pub fn doubted(&self, node: &NodeId, reason: &str) {
         if let Some(known) = self.write().list.get_mut(node)
             && known.reason.is_none()
         {
@@ -82,7 +82,7 @@ impl Members {
     }
 
     /// Returns whether a member that is thought to be there was not heard of for long.
-    pub(crate) fn is_stale(&self, node: &NodeId) -> bool {
+    pub fn is_stale(&self, node: &NodeId) -> bool {
         self.read().list.get(node).is_some_and(|known| {
             known.presence() == Presence::Online
                 && known.seen_at.is_some_and(|it| it.elapsed() >= STALE)
@@ -90,7 +90,7 @@ impl Members {
     }
 
     /// Notes, for every other member, whether it is there now.
-    pub(crate) fn check_all(&self) {
+    pub fn check_all(&self) {
         let mut state = self.write();
         for (_, known) in state.list.iter_mut().filter(|(id, _)| **id != self.me) {
             let there = known.presence() == Presence::Online;
@@ -101,19 +101,19 @@ impl Members {
     }
 
     /// Returns how many members there are, this node included.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.read().list.len()
     }
 
     /// Returns whose notices are kept, and their numbers.
-    pub(crate) fn held(&self) -> Vec<Held> {
+    pub fn held(&self) -> Vec<Held> {
         let state = self.read();
         let kept = state.list.iter().filter_map(|(id, it)| Some((id, &it.notice.as_ref()?.0)));
         kept.map(|(node, it)| Held { node: *node, serial: it.serial }).collect()
     }
 
     /// Returns the hash of all notices: equal collections have equal hashes.
-    pub(crate) fn notices_hash(&self) -> ContentId {
+    pub fn notices_hash(&self) -> ContentId {
         let mut text = Vec::new();
         for Held { node, serial } in self.held() {
             text.extend_from_slice(node.as_bytes());
@@ -123,7 +123,7 @@ impl Members {
     }
 
     /// Returns the notices that somebody who has these lacks: some `most` bytes of them, or one.
-    pub(crate) fn notices_beyond(&self, held: &[Held], most: usize) -> Vec<Notice> {
+    pub fn notices_beyond(&self, held: &[Held], most: usize) -> Vec<Notice> {
         let has: BTreeMap<NodeId, u64> = held.iter().map(|it| (it.node, it.serial)).collect();
         let (mut beyond, mut size) = (Vec::new(), 0);
         let state = self.read();
@@ -148,7 +148,8 @@ mod tests {
 
     use super::super::tests::{OTHER, three};
     use super::*;
-    use crate::swarm::{FED, example};
+    use crate::notice::FED;
+    use crate::pulse::example;
 
     /// What the other member says of itself, under a number; who signed it was looked at before.
     fn notice(serial: u64, limit: u32) -> (Arc<Notice>, Advert) {
@@ -213,9 +214,9 @@ mod tests {
         let members = three(&Owner::from_seed(&[1; 32]));
         assert!(!members.is_stale(&OTHER), "it was never thought to be there");
         members.alive(&OTHER);
-        tokio::time::advance(STALE - std::time::Duration::from_secs(1)).await;
+        tokio::time::advance(STALE - Duration::from_secs(1)).await;
         assert!(!members.is_stale(&OTHER));
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
         assert!(members.is_stale(&OTHER));
         members.doubted(&OTHER, "it is silent");
         assert_eq!(members.get(&OTHER).unwrap().presence(), Presence::Offline);

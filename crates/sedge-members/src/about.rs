@@ -28,11 +28,7 @@ pub struct About {
 
 impl About {
     /// Returns what is to be said about this machine.
-    pub(crate) fn here(
-        location: String,
-        labels: BTreeMap<String, String>,
-        max_functions: u32,
-    ) -> Self {
+    pub fn here(location: String, labels: BTreeMap<String, String>, max_functions: u32) -> Self {
         Self {
             location,
             labels,
@@ -46,7 +42,7 @@ impl About {
 
     /// Returns what a function may need of this machine: the owner's labels, and the `os` and `arch`
     /// that the owner gave no other word for.
-    pub(crate) fn placement_labels(&self) -> BTreeMap<String, String> {
+    pub fn placement_labels(&self) -> BTreeMap<String, String> {
         let mut labels = self.labels.clone();
         for (key, value) in [("os", &self.os), ("arch", &self.arch)] {
             labels.entry(key.to_owned()).or_insert_with(|| value.clone());

@@ -42,7 +42,7 @@ impl Figure {
 
 /// How late the answers of each node were, by capability.
 #[derive(Debug, Default)]
-pub(crate) struct Learned(Mutex<BTreeMap<Key, Figure>>);
+pub struct Learned(Mutex<BTreeMap<Key, Figure>>);
 
 impl Learned {
     fn figures(&self) -> std::sync::MutexGuard<'_, BTreeMap<Key, Figure>> {
@@ -61,14 +61,14 @@ impl Learned {
     }
 
     /// Returns by how much a node's answers were later than expected, of late.
-    pub(crate) fn late_by(&self, node: NodeId, name: &Name) -> Option<Duration> {
+    pub fn late_by(&self, node: NodeId, name: &Name) -> Option<Duration> {
         let late = self.figures().get(&(node, name.clone())).map(Figure::now);
         late.filter(|it| *it >= LEAST)
     }
 
     /// Returns nodes whose answers came much later than they let expect, while another node's to the
     /// same capability did not: which one, which capability, how late.
-    pub(crate) fn slower_than_said(&self) -> Vec<(NodeId, Name, Duration)> {
+    pub fn slower_than_said(&self) -> Vec<(NodeId, Name, Duration)> {
         let figures = self.figures();
         let late: BTreeMap<_, _> = figures.iter().map(|(key, it)| (key, it.now())).collect();
         let better = |name: &Name, than: Duration| {
@@ -80,14 +80,14 @@ impl Learned {
     }
 
     /// Watches one task from now on until the first sign of its answer.
-    pub(crate) fn watch(self: &Arc<Self>, key: Key, expected: Duration) -> Watch {
+    pub fn watch(self: &Arc<Self>, key: Key, expected: Duration) -> Watch {
         Watch { learned: Arc::clone(self), key: Some(key), expected, began: Instant::now() }
     }
 }
 
 /// A task whose answer is waited for; when it is dropped, its time is noted.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     learned: Arc<Learned>,
     key: Option<Key>,
     expected: Duration,
@@ -96,7 +96,7 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Notes nothing: the task never began.
-    pub(crate) fn forget(mut self) {
+    pub fn forget(mut self) {
         self.key = None;
     }
 }
