@@ -6,6 +6,7 @@ use std::time::Duration;
 use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::{Event, Failure, Outcome, Task};
 use sedge_net::{Admission, Conn, FrameReader, FrameWriter, Protocol};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
@@ -91,52 +92,42 @@ async fn answer(
         Request::Deploy(head) => {
             let DeployHead { name, content, options, length } = head;
             let wasm = within(wire::read_body(reader, length)).await?;
-            match node.deploy_here(name, wasm, Some(content), options).await {
-                Ok(content) => wire::send_reply(writer, &content).await,
-                Err(failure) => wire::send_refusal(writer, &failure).await,
-            }
+            give(writer, node.deploy_here(name, wasm, Some(content), options).await).await
         }
         Request::Where { of } => wire::send_reply(writer, &node.whereabouts(&of)).await,
-        Request::Chain { counts } => match node.show_chain(&counts).await {
-            Ok(shown) => wire::send_reply(writer, &shown).await,
-            Err(failure) => wire::send_refusal(writer, &failure).await,
-        },
+        Request::Chain { counts } => give(writer, node.show_chain(&counts).await).await,
         Request::Artifact(ask) => Ok(node.depot.server.answer(ask, writer).await?),
         Request::Graph(ask) => {
             node.graph.answer(peer, ask, (reader, writer)).await;
             Ok(())
         }
-        Request::Version { name } => match node.version_here(&name).await {
-            Ok(held) => wire::send_reply(writer, &held).await,
-            Err(failure) => wire::send_refusal(writer, &failure).await,
-        },
+        Request::Version { name } => give(writer, node.version_here(&name).await).await,
         Request::Restore { name, content, options } => {
-            match node.restore(name, content, options).await {
-                Ok(content) => wire::send_reply(writer, &content).await,
-                Err(failure) => wire::send_refusal(writer, &failure).await,
-            }
+            give(writer, node.restore(name, content, options).await).await
         }
         Request::Drain { draining } => {
             let drained = match node.may_drain(&peer) {
                 Ok(()) => node.drain_here(draining).await,
                 Err(failure) => Err(failure),
             };
-            match drained {
-                Ok(changed) => wire::send_reply(writer, &changed).await,
-                Err(failure) => wire::send_refusal(writer, &failure).await,
-            }
+            give(writer, drained).await
         }
-        Request::Hand { name, to } => match node.hand(&name, to).await {
-            Ok(content) => wire::send_reply(writer, &content).await,
-            Err(failure) => wire::send_refusal(writer, &failure).await,
-        },
+        Request::Hand { name, to } => give(writer, node.hand(&name, to).await).await,
         Request::Quorum(message) => {
             wire::send_reply(writer, &node.answer_quorum(peer, &message).await).await
         }
-        Request::Undeploy { name } => match node.undeploy(&name).await {
-            Ok(was) => wire::send_reply(writer, &was).await,
-            Err(failure) => wire::send_refusal(writer, &failure).await,
-        },
+        Request::Undeploy { name } => give(writer, node.undeploy(&name).await).await,
+    }
+}
+
+/// Sends what was asked for, or why it is not given.
+async fn give<T: Serialize>(
+    writer: &mut Writer,
+    asked: Result<T, Failure>,
+) -> Result<(), WireError> {
+    match asked {
+        Ok(given) => wire::send_reply(writer, &given).await,
+        Err(failure) => wire::send_refusal(writer, &failure).await,
     }
 }
 
