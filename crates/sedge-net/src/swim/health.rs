@@ -8,6 +8,8 @@ const WORST: u32 = 8;
 /// Steps that a question and its answer take through this node's own queues, with a dial and its proofs:
 /// each of them comes as late as a timer does.
 const STEPS: u32 = 16;
+/// Timers are as exact as this: so much later is not late.
+const RESOLUTION: Duration = Duration::from_millis(1);
 /// The most by which this node is taken to be late: a machine may have slept for hours.
 const LATEST: Duration = Duration::from_secs(5);
 
@@ -23,6 +25,7 @@ pub(crate) struct Health {
 impl Health {
     /// Notes by how much a timer came too late.
     pub(crate) fn woken(&mut self, late: Duration) {
+        let late = late.saturating_sub(RESOLUTION);
         let faded = (self.late * 3 + late) / 4;
         self.late = late.max(faded).min(LATEST);
     }
@@ -69,7 +72,7 @@ mod tests {
     fn who_is_fit_waits_no_longer() {
         let mut health = Health::default();
         health.answered();
-        health.woken(Duration::ZERO);
+        health.woken(RESOLUTION);
         assert_eq!(health.stretch(SECOND), SECOND);
         assert!(!health.too_late(SECOND));
     }
@@ -77,7 +80,7 @@ mod tests {
     #[test]
     fn who_is_late_waits_longer_and_recovers() {
         let mut health = Health::default();
-        health.woken(SECOND);
+        health.woken(SECOND + RESOLUTION);
         assert_eq!(health.stretch(SECOND), 17 * SECOND);
         assert!(health.too_late(SECOND));
         (0..40).for_each(|_| health.woken(Duration::ZERO));
