@@ -265,8 +265,8 @@ async fn death(swarms: &[Swarm], members: u32, dir: &Path) -> Result<(), Failure
         }
     });
     let noticed = timeout(LONG, futures_util::future::join_all(each)).await?;
-    let suspected = noticed.iter().filter_map(|it| it.0).max();
-    let down = noticed.iter().map(|it| it.1).max();
+    let suspected = noticed.iter().filter_map(|it| it.0).max().unwrap_or_default();
+    let down = noticed.iter().map(|it| it.1).max().unwrap_or_default();
     writeln!(
         std::io::stdout(),
         "  a killed process was suspected by all after {suspected:?} and down for all after {down:?}"

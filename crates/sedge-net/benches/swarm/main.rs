@@ -48,15 +48,24 @@ fn simulated(members: u32) -> Result<(), Failure> {
     )?;
     writeln!(
         out,
-        "  a broadcast of 256 B reached {} in {:?}, {} hops",
-        shown.reached, shown.broadcast, shown.hops
+        "  a broadcast of 256 B reached {} {}, {} hops",
+        shown.reached,
+        shown.broadcast.map_or_else(|| "of them".to_owned(), |it| format!("in {it:?}")),
+        shown.hops
     )?;
     writeln!(
         out,
-        "  a death was suspected by the first and last after {:?}, certain after {:?}; {} wrongly down",
-        shown.suspected, shown.down, shown.wrongly_down
+        "  a death was suspected by the first and last {}, certain {}; {} wrongly down",
+        after(shown.suspected),
+        after(shown.down),
+        shown.wrongly_down
     )?;
     Ok(())
+}
+
+/// Says when the first and the last member saw something.
+fn after(span: Option<(Duration, Duration)>) -> String {
+    span.map_or_else(|| "never".to_owned(), |(first, last)| format!("after {first:?} and {last:?}"))
 }
 
 fn run() -> Result<(), Failure> {
