@@ -16,7 +16,7 @@ use crate::failed::Failed;
 use crate::settings::Settings;
 use crate::ui::{BOLD, DIM, GOOD, Ui, spoken};
 pub(crate) use stage::Stage;
-pub(crate) use steps::{offering, pair as join_all};
+pub(crate) use steps::{invite, join, offering, pair as join_all, until_all_online};
 
 /// Start three nodes, pair them, run a component, ask a model, verify every receipt
 #[derive(Debug, clap::Args)]

@@ -14,7 +14,7 @@ use super::engine::UPPER;
 use super::{Bench, Figure, artifact, percentiles};
 use crate::api::Api;
 use crate::commands::chat;
-use crate::commands::demo::{Stage, join_all, offering};
+use crate::commands::demo::{Stage, invite, join, join_all, offering, until_all_online};
 use crate::failed::Failed;
 use crate::settings::Settings;
 use crate::ui::{Ui, spoken};
@@ -67,6 +67,7 @@ pub(super) fn measure(bench: &Bench, settings: &Settings, ui: Ui) -> Result<Vec<
         stage.until_all_see("the model", |api| Ok(offering(api, model)? == 1))?;
         figures.extend(tokens(one)?);
     }
+    figures.push(joins(&mut stage, &cache)?);
     stage.stop()?;
     if with_model {
         figures.extend(super::model::measure(settings)?);
@@ -85,9 +86,30 @@ fn start(stage: &mut Stage, cache: &Path) -> Result<Figure, Failed> {
         stage.enter("one", &["--no-model"], cache)?;
         times.push(began.elapsed());
     }
+    Ok(Figure::new("start to ready", spoken(median(times)), "from the start of the process to its first word, no model, median of 3"))
+}
+
+/// Lets five machines join by a spoken code, one after the other.
+fn joins(stage: &mut Stage, cache: &Path) -> Result<Figure, Failed> {
+    let (mut admitted, mut known) = (Vec::new(), Vec::new());
+    for name in ["three", "four", "five", "six", "seven"] {
+        stage.enter(name, &["--no-model"], cache)?;
+        let invitation = invite(stage)?;
+        let began = Instant::now();
+        join(&stage.actor(name)?.api, &invitation)?;
+        admitted.push(began.elapsed());
+        until_all_online(stage)?;
+        known.push(began.elapsed());
+    }
+    let known = median(known);
+    let how = "five joins by a spoken code at an address, from the request to the signed membership; medians";
+    Ok(Figure::new("join", spoken(median(admitted)), how)
+        .beside(format!("every member lists it online after {}, looked for every 10 ms", spoken(known))))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
-    let median = times.get(1).copied().unwrap_or_default();
-    Ok(Figure::new("start to ready", spoken(median), "from the start of the process to its first word, no model, median of 3"))
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn calls(api: &Api, what: &'static str, on: &str, rounds: u32) -> Result<Figure, Failed> {

@@ -49,27 +49,42 @@ pub(super) fn start(stage: &mut Stage, cache: &std::path::Path) -> Result<String
 
 /// The first node invites, each other one joins at its address.
 pub(crate) fn pair(stage: &Stage) -> Result<String, Failed> {
-    let inviter = &stage.actor("one")?.api;
     let mut says = String::new();
     for Actor { name, api, .. } in stage.actors().iter().skip(1) {
-        let invitation: Invitation = inviter.post("invites", &InviteAsk { ttl_s: Some(60) })?;
-        let Some(address) = invitation.addresses.first() else {
-            return Err(Failed::new(ErrorKind::Unavailable, "the invitation names no address"));
-        };
-        let ask = JoinAsk { code: invitation.code.clone(), at: Some(address.to_string()), relay: None };
-        let joined: Joined = api.post("join", &ask)?;
-        check(joined.inviter_name == "one", "another node than the inviter answered")?;
+        let invitation = invite(stage)?;
+        let joined = join(api, &invitation)?;
         says.push_str(&format!(
             "{name} joined with `{}` by {} in {} ms\n", invitation.code, joined.way, joined.took_ms
         ));
     }
+    until_all_online(stage)?;
+    says.push_str("all list each other");
+    Ok(says)
+}
+
+/// Lets the first node invite somebody.
+pub(crate) fn invite(stage: &Stage) -> Result<Invitation, Failed> {
+    stage.actor("one")?.api.post("invites", &InviteAsk { ttl_s: Some(60) })
+}
+
+/// Joins at the inviter's address.
+pub(crate) fn join(api: &Api, invitation: &Invitation) -> Result<Joined, Failed> {
+    let Some(address) = invitation.addresses.first() else {
+        return Err(Failed::new(ErrorKind::Unavailable, "the invitation names no address"));
+    };
+    let ask = JoinAsk { code: invitation.code.clone(), at: Some(address.to_string()), relay: None };
+    let joined: Joined = api.post("join", &ask)?;
+    check(joined.inviter_name == "one", "another node than the inviter answered")?;
+    Ok(joined)
+}
+
+/// Waits until every node lists every other one as online.
+pub(crate) fn until_all_online(stage: &Stage) -> Result<(), Failed> {
     stage.until_all_see("all others online", |api| {
         let nodes: Vec<NodeView> = api.get("nodes")?;
         let online = nodes.iter().filter(|it| it.status == Presence::Online).count();
         Ok(online == stage.actors().len())
-    })?;
-    says.push_str("all list each other");
-    Ok(says)
+    })
 }
 
 pub(super) fn deploy(stage: &Stage) -> Result<String, Failed> {
