@@ -28,7 +28,7 @@ struct Arguments {
     #[command(flatten)]
     settings: Settings,
     /// Write JSON to the standard output, one document a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = settings::GLOBAL)]
     json: bool,
     #[command(subcommand)]
     command: Command,

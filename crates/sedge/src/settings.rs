@@ -9,20 +9,23 @@ use crate::failed::Failed;
 /// The folder in a home where the nodes of further swarms live, each with keys and state of its own.
 const SWARMS: &str = "swarms";
 
+/// Where the help of a command lists what every command takes.
+pub(crate) const GLOBAL: &str = "Global options";
+
 /// What every command may be told.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {
     /// The node's folder; `~/.sedge` unless told otherwise
-    #[arg(long, global = true, env = "SEDGE_HOME", value_name = "DIR", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "SEDGE_HOME", value_name = "DIR", hide_env_values = true)]
     home: Option<PathBuf>,
     /// Which of the machine's swarms is meant: that of the home itself unless told otherwise
-    #[arg(long, global = true, env = "SEDGE_SWARM", value_name = "NAME", value_parser = swarm_name, hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "SEDGE_SWARM", value_name = "NAME", value_parser = swarm_name, hide_env_values = true)]
     swarm: Option<String>,
     /// The folder of model files that all nodes of this machine share; `~/.cache/sedge` unless told otherwise
-    #[arg(long, global = true, env = "SEDGE_CACHE", value_name = "DIR", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "SEDGE_CACHE", value_name = "DIR", hide_env_values = true)]
     cache: Option<PathBuf>,
     /// What to write to the log, such as `info` or `sedge=debug`
-    #[arg(long, global = true, env = "SEDGE_LOG", value_name = "FILTER", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "SEDGE_LOG", value_name = "FILTER", hide_env_values = true)]
     log: Option<String>,
 }
 
