@@ -41,6 +41,9 @@ pub struct QuorumConfig {
     pub heartbeat: Duration,
     /// How long a voter hears nothing before it stands for election, at least.
     pub election: Duration,
+    /// How long it does at most: the engine's dice pick a time between both, and never the later one.
+    /// Where nothing may be left to these dice, the times of all voters differ.
+    pub election_most: Duration,
 }
 
 /// A key of `[quorum]` that cannot be used.
@@ -75,7 +78,7 @@ impl TryFrom<QuorumSection> for QuorumConfig {
             let must_be = "at least three heartbeats, and at most 60s";
             return Err(ConfigError { key: "quorum.election", must_be });
         }
-        Ok(Self { voters, heartbeat, election })
+        Ok(Self { voters, heartbeat, election, election_most: election * 2 })
     }
 }
 
@@ -92,11 +95,13 @@ impl QuorumConfig {
             cluster_name: "sedge".to_owned(),
             heartbeat_interval: millis(self.heartbeat),
             election_timeout_min: millis(self.election),
-            election_timeout_max: millis(self.lease()),
+            election_timeout_max: millis(self.election_most),
             install_snapshot_timeout: 5_000,
             max_payload_entries: crate::message::MAX_ENTRIES as u64,
             replication_lag_threshold: 512,
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(256),
+            // Whoever may lead is told so once it runs.
+            enable_elect: false,
             snapshot_max_chunk_size: 64 << 10,
             max_in_snapshot_log_to_keep: 64,
             ..openraft::Config::default()
@@ -120,7 +125,12 @@ mod tests {
 
     #[test]
     fn what_is_written_and_what_is_refused() {
-        check(|_| {}, expect!["QuorumConfig { voters: [], heartbeat: 150ms, election: 500ms }"]);
+        check(
+            |_| {},
+            expect![
+                "QuorumConfig { voters: [], heartbeat: 150ms, election: 500ms, election_most: 1s }"
+            ],
+        );
         check(
             |it| it.heartbeat = Duration::ZERO,
             expect!["`quorum.heartbeat` must be 20ms to 10s"],

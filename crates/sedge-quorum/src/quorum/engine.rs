@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use openraft::Raft;
 use sedge_base::NodeId;
-use tokio::time::Instant;
+use sedge_trust::swarm::may_coordinate;
+use tokio::time::{Instant, timeout};
 
 use super::{Handover, Parts, Quorum, START_AFTER};
 use crate::disk::Disk;
@@ -141,7 +142,11 @@ impl Quorum {
             if let Some(coordinator) = coordinator {
                 self.note_coordinator(coordinator);
             }
-            if metrics.changed().await.is_err() {
+            // A voter that may not lead would only raise the term again and again: nobody elects it, and
+            // whoever leads steps down before a higher term.
+            let Parts { me, config, link, .. } = self.parts();
+            engine.raft.runtime_config().elect(may_coordinate(&link.roles(me)));
+            if let Ok(Err(_)) = timeout(config.heartbeat, metrics.changed()).await {
                 return;
             }
         }
