@@ -8,6 +8,7 @@ use sedge_capability::Failure;
 use tokio::time::Instant;
 
 use crate::plan::TaskWork;
+use crate::quorum::Granted;
 
 /// The books of a run; cheap to clone, every clone is the same books.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub(crate) struct Pages {
     pub(crate) uncertain: Vec<usize>,
     /// How many revocations of a membership were begun.
     pub(crate) revocations: u64,
+    /// What the quorum granted.
+    pub(crate) granted: Vec<Granted>,
     /// Whether the owner was told that the token is void.
     pub(crate) token_revoked: bool,
     /// What broke a rule while the run went on.

@@ -12,6 +12,7 @@ use crate::books::TaskNote;
 use crate::engine::Script;
 use crate::machine::Machine;
 use crate::plan::{CALLS, ONCE, Pass};
+use crate::quorum;
 use crate::run::Run;
 
 /// How long a task may take from the question to the end: its own limit, the way, and slow disks.
@@ -36,6 +37,9 @@ pub(crate) async fn check(run: &Run) {
         chain(run, &run.machines[member]).await;
     }
     works(run, &members).await;
+    if run.quorum {
+        quorum::check(run, &members).await;
+    }
     let (have, most) = (run.net.connections(), CONNECTIONS * run.machines.len().pow(2));
     if have > most {
         run.books.broken(format!("{have} connections for {} machines", run.machines.len()));

@@ -3,7 +3,7 @@
 //!
 //! [`run`] brings three to five [`Machine`]s together, makes trouble for twenty seconds of virtual
 //! time, mends everything, and holds the nodes to what they said. The nodes are whole: stores on
-//! files, pairing, tokens, receipts, the mesh. Doubles stand in for four things, and say so in their
+//! files, pairing, tokens, receipts, the mesh, the quorum. Doubles stand in for four things, and say so in their
 //! names or docs: the network ([`SimNet`]), the disk's time and room ([`sedge_store::DiskDouble`]),
 //! the clock of each machine, and the engine for functions ([`EngineDouble`]), which runs scripts.
 //!
@@ -33,11 +33,12 @@ mod hostile;
 mod machine;
 mod net;
 mod plan;
+mod quorum;
 mod run;
 mod work;
 
 pub use engine::{EngineDouble, Ran, Script};
 pub use machine::{Life, Machine, MachineError};
 pub use net::{SimEnd, SimNet, Weather};
-pub use plan::{Pass, Plan, Sort, Step, TaskWork, Work};
+pub use plan::{Pass, Plan, QuorumAsk, QuorumWork, Sort, Step, TaskWork, Work};
 pub use run::{Report, RunError, run};

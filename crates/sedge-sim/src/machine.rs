@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use sedge_base::{ByteSize, Clock, Dice, NodeId, TaskScope, Timestamp};
 use sedge_node::{Config, ConfigError, Gauges, Home, Node, StartError, StartOptions, World};
@@ -26,6 +27,9 @@ task_time = '8s'
 pool = 1
 max_concurrent = 1
 ";
+
+/// By how much longer a machine waits than the one before it until it stands for election.
+const ELECTION_STEP: Duration = Duration::from_millis(40);
 
 /// Why a machine does not run.
 #[derive(Debug, thiserror::Error)]
@@ -202,6 +206,9 @@ impl Machine {
         let home = Home::open(&self.home).map_err(StartError::Home)?;
         let mut config = Config::parse(CONFIG, "the simulation's")?;
         config.node.full_mesh = self.full_mesh.unwrap_or(config.node.full_mesh);
+        // The voters' engine has dice of its own: each voter has one patience, and nobody another's.
+        config.quorum.election += ELECTION_STEP * u32::try_from(self.index).unwrap_or(0);
+        config.quorum.election_most = config.quorum.election + Duration::from_millis(1);
         let started = Node::start(home, config, options).await;
         match started {
             Ok(node) => {

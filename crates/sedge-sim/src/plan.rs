@@ -6,6 +6,7 @@ use sedge_base::Dice;
 
 use crate::engine::Script;
 use crate::net::Weather;
+use crate::quorum::VOTERS;
 
 /// How long things go wrong for.
 const TROUBLE: Duration = Duration::from_secs(20);
@@ -53,6 +54,8 @@ pub struct Plan {
     pub hostile: bool,
     /// Up to so many machines talk to all others; of more, each talks to a few, and the rest is gossip.
     pub full_mesh: usize,
+    /// Whether the first three vote on who coordinates, on claims and on records.
+    pub quorum: bool,
     /// What happens, in order, each after so much time from the beginning of the trouble.
     pub steps: Vec<(Duration, Step)>,
 }
@@ -100,6 +103,34 @@ pub enum Work {
     Readmit(usize),
     /// The owner takes the token back.
     RevokeToken,
+    /// Something that a majority decides.
+    Quorum(QuorumWork),
+}
+
+/// Something that is asked of the quorum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuorumWork {
+    /// The machine that is asked.
+    pub on: usize,
+    /// For what.
+    pub ask: QuorumAsk,
+}
+
+/// What the quorum is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QuorumAsk {
+    /// A claim on one of a few keys, for so long.
+    Claim {
+        /// Which key.
+        key: u64,
+        /// For how long.
+        ttl: Duration,
+    },
+    /// A record in the log.
+    Record {
+        /// What it says.
+        number: u64,
+    },
 }
 
 /// A task that is asked for.
@@ -134,16 +165,21 @@ impl Plan {
     pub fn new(dice: &mut Dice) -> Self {
         let machines = 3 + usize::from(dice.chance(40)) + usize::from(dice.chance(20));
         let hostile = dice.chance(25);
-        let mut plan = Self { machines, hostile, full_mesh: 8, steps: Vec::new() };
+        let mut plan = Self { machines, hostile, full_mesh: 8, quorum: false, steps: Vec::new() };
         plan.plan_work(dice);
         for _ in 0..2 + dice.below(4) {
             plan.plan_fault(dice);
         }
-        // The sort is stable: what is planned first for a moment happens first.
-        plan.steps.sort_by_key(|it| it.0);
         if dice.chance(50) {
             plan.full_mesh = 2;
         }
+        // Voters trust each other: none of them turns against the others.
+        plan.quorum = dice.chance(50) && (machines > VOTERS || !hostile);
+        if plan.quorum {
+            plan.plan_quorum(dice);
+        }
+        // The sort is stable: what is planned first for a moment happens first.
+        plan.steps.sort_by_key(|it| it.0);
         plan
     }
 
@@ -191,6 +227,20 @@ impl Plan {
                 let again = when + dice.up_to(TROUBLE / 2);
                 self.at(again, Step::Work(Work::Readmit(who)));
             }
+        }
+    }
+
+    fn plan_quorum(&mut self, dice: &mut Dice) {
+        for number in 0..8 + dice.below(8) {
+            let ask = match dice.chance(60) {
+                true => QuorumAsk::Claim {
+                    key: dice.below(3),
+                    ttl: Duration::from_millis(1) + dice.up_to(Duration::from_secs(4)),
+                },
+                false => QuorumAsk::Record { number },
+            };
+            let work = QuorumWork { on: self.machine(dice), ask };
+            self.at(dice.up_to(TROUBLE), Step::Work(Work::Quorum(work)));
         }
     }
 
@@ -280,6 +330,8 @@ mod tests {
         assert!(has(|it| matches!(it, Step::Work(Work::RevokeToken))));
         assert!(plans.iter().any(|it| it.full_mesh < it.machines));
         assert!(plans.iter().any(|it| it.full_mesh > it.machines));
+        assert!(has(|it| matches!(it, Step::Work(Work::Quorum(_)))));
+        assert!(plans.iter().any(|it| it.quorum && it.hostile));
         assert!(plans.iter().any(|it| it.hostile) && plans.iter().any(|it| it.machines == 5));
     }
 }

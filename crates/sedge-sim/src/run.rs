@@ -17,6 +17,7 @@ use crate::hostile::Hostile;
 use crate::machine::{Machine, MachineError};
 use crate::net::{SimNet, Weather};
 use crate::plan::{CALLS, IDEMPOTENT, ONCE, Plan, Step, Work};
+use crate::quorum;
 use crate::work::{self, Tokens};
 
 /// How long every node is given to find the others again: longer than the longest wait between two
@@ -109,6 +110,8 @@ pub(crate) struct Run {
     pub(crate) machines: Vec<Machine>,
     pub(crate) names: Vec<String>,
     pub(crate) tokens: Tokens,
+    /// Whether there is a quorum.
+    pub(crate) quorum: bool,
     pub(crate) hostile: Option<Hostile>,
 }
 
@@ -130,7 +133,8 @@ impl Run {
         }
         let names = machines.iter().map(|it| it.name.clone()).collect();
         let tokens = mint(&machines[0])?;
-        let run = Self { net, books, ran, machines, names, tokens, hostile: None };
+        let quorum = plan.quorum;
+        let run = Self { net, books, ran, machines, names, tokens, quorum, hostile: None };
         for joiner in &run.machines[1..] {
             run.admit(joiner.index);
             let deadline = Instant::now() + CALM;
@@ -151,6 +155,9 @@ impl Run {
             }
         }
         sleep(Duration::from_secs(3)).await;
+        if plan.quorum && !quorum::found(&run.machines, CALM).await {
+            return Err(RunError::Apart { why: "no coordinator in calm weather".to_owned() });
+        }
         Ok(run)
     }
 
@@ -245,6 +252,11 @@ impl Run {
                 }
             }
             Work::Readmit(who) => self.admit(*who),
+            Work::Quorum(asked) => {
+                if let Some(life) = life(asked.on) {
+                    quorum::ask(&self.books, life, asked);
+                }
+            }
             Work::RevokeToken => {
                 if let Some(owner) = life(0) {
                     work::revoke_token(&self.books, owner, &self.tokens);
@@ -324,7 +336,8 @@ mod tests {
         let stage = TaskScope::mortal();
         let postman = net.clone();
         stage.spawn("postman", async move |_| postman.carry().await);
-        let plan = Plan { machines, hostile: false, full_mesh: 8, steps: Vec::new() };
+        let plan =
+            Plan { machines, hostile: false, full_mesh: 8, quorum: false, steps: Vec::new() };
         let mut run = Run::begin(&plan, net, homes.path(), &mut dice).await.unwrap();
         work(&mut run).await;
         run.heal().await;

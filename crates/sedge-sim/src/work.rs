@@ -16,7 +16,7 @@ use crate::machine::{Life, Machine};
 use crate::plan::{IDEMPOTENT, Pass, TaskWork};
 
 /// Long past every deadline of a node: what takes this long never ends.
-const NEVER: Duration = Duration::from_secs(100);
+pub(crate) const NEVER: Duration = Duration::from_secs(100);
 /// How long an invitation is open.
 const INVITED_FOR: Duration = Duration::from_secs(30);
 
@@ -28,13 +28,14 @@ pub(crate) struct Tokens {
 }
 
 /// Notes a failure's kind; every failure must have one that a caller can act on.
-fn judge(books: &Books, what: &str, failure: &Failure) {
+pub(crate) fn judge(books: &Books, what: &str, failure: &Failure) {
     if failure.kind == ErrorKind::Internal {
         books.broken(format!("{what} failed inside: {} ({})", failure.message, failure.code));
     }
 }
 
-fn word(failure: &Failure) -> String {
+/// Returns a failure as one word.
+pub(crate) fn word(failure: &Failure) -> String {
     format!("{:?}/{}", failure.kind, failure.code)
 }
 

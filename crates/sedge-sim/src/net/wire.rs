@@ -1,11 +1,11 @@
 //! A connection between two machines, each of which sees its own end of it.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
 use sedge_base::NodeId;
 use sedge_net::{CloseReason, ConnError, Facts, Halves, Link, PathClass, Protocol, Side};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::pipe::{Pipe, PipeRecv, PipeSend};
@@ -45,7 +45,9 @@ pub(super) struct Wire {
 
 #[derive(Debug)]
 struct WireEnd {
-    ended: watch::Sender<Option<Ending>>,
+    ended: Mutex<Option<Ending>>,
+    /// Wakes in the order of those who wait; a `watch` would let the runtime's dice choose.
+    end: Notify,
     pipes: Mutex<Vec<Weak<Pipe>>>,
     arrived: mpsc::UnboundedSender<Waiting>,
     incoming: tokio::sync::Mutex<mpsc::UnboundedReceiver<Waiting>>,
@@ -58,11 +60,31 @@ impl WireEnd {
         // Bounded by the places of the end that opens streams.
         let (arrived, incoming) = mpsc::unbounded_channel();
         Self {
-            ended: watch::Sender::new(None),
+            ended: Mutex::default(),
+            end: Notify::new(),
             pipes: Mutex::default(),
             arrived,
             incoming: tokio::sync::Mutex::new(incoming),
             places: Arc::new(Semaphore::new(STREAMS)),
+        }
+    }
+}
+
+impl WireEnd {
+    fn ended(&self) -> MutexGuard<'_, Option<Ending>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it has ended.
+    async fn over(&self) -> Ending {
+        loop {
+            let end = self.end.notified();
+            tokio::pin!(end);
+            end.as_mut().enable();
+            if let Some(ending) = *self.ended() {
+                return ending;
+            }
+            end.await;
         }
     }
 }
@@ -84,14 +106,14 @@ impl Wire {
 
     /// Ends one end; the first ending counts. Returns whether this was it.
     pub(super) fn finish(&self, end: usize, ending: Ending) -> bool {
-        let first = self.ends[end].ended.send_if_modified(|it| {
-            let first = it.is_none();
-            if first {
-                *it = Some(ending);
-            }
+        let first = {
+            let mut ended = self.ends[end].ended();
+            let first = ended.is_none();
+            ended.get_or_insert(ending);
             first
-        });
+        };
         if first {
+            self.ends[end].end.notify_waiters();
             let mut pipes = self.ends[end].pipes.lock().unwrap_or_else(PoisonError::into_inner);
             let pipes = std::mem::take(&mut *pipes);
             for pipe in pipes.iter().filter_map(Weak::upgrade) {
@@ -103,7 +125,7 @@ impl Wire {
 
     /// Returns whether the connection has ended for one end.
     pub(super) fn is_over(&self, end: usize) -> bool {
-        self.ends[end].ended.borrow().is_some()
+        self.ends[end].ended().is_some()
     }
 
     /// Hands a stream to the end that it was opened for.
@@ -200,12 +222,10 @@ impl Link for SimLink {
     }
 
     async fn closed(&self) -> ConnError {
-        let mut ended = self.wire.ends[self.end].ended.subscribe();
-        let ending = ended.wait_for(Option::is_some).await.map_or(None, |it| *it);
-        match ending {
-            Some(Ending::ClosedHere) => ConnError::ClosedHere,
-            Some(Ending::Closed(reason)) => ConnError::Closed { reason },
-            Some(Ending::Silent) | None => ConnError::Silent,
+        match self.wire.ends[self.end].over().await {
+            Ending::ClosedHere => ConnError::ClosedHere,
+            Ending::Closed(reason) => ConnError::Closed { reason },
+            Ending::Silent => ConnError::Silent,
         }
     }
 }

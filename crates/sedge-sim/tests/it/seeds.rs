@@ -99,7 +99,18 @@ fn row_275_no_seed_of_two_hundred_fails_and_kept_ones_are_played_again() {
     let asked: usize = reports.iter().map(|it| it.tasks.0).sum();
     let done: usize = reports.iter().map(|it| it.tasks.1).sum();
     assert!(asked > 2000 && done > asked / 3 && done < asked, "{done} of {asked} tasks");
-    for word in ["Crash(", "Cut(", "Full(", "Clock(", "Slow(", "Weather(", " revoked", " turns "] {
+    for word in [
+        "Crash(",
+        "Cut(",
+        "Full(",
+        "Clock(",
+        "Slow(",
+        "Weather(",
+        ": fence ",
+        ": number ",
+        " revoked",
+        " turns ",
+    ] {
         let told = reports.iter().filter(|it| it.story.iter().any(|line| line.contains(word)));
         assert!(told.count() > 5, "{word} happens");
     }
