@@ -166,8 +166,8 @@ impl WebSocket {
         Ok(Self { door, proxy, listening })
     }
 
-    /// Asks who listens at an address: whoever answers proves that the key is its own. That says
-    /// nothing about whether it is the node that the caller means.
+    /// Asks who listens at an address, through an HTTP proxy if there is one: whoever answers proves that
+    /// the key is its own. That says nothing about whether it is the node that the caller means.
     ///
     /// # Errors
     ///
@@ -176,11 +176,15 @@ impl WebSocket {
     /// # Cancel safety
     ///
     /// Dropping the future ends the attempt.
-    pub async fn key_at(addr: SocketAddr, within: Duration) -> Result<NodeId, KeyError> {
+    pub async fn key_at(
+        addr: SocketAddr,
+        by: Option<SocketAddr>,
+        within: Duration,
+    ) -> Result<NodeId, KeyError> {
         let silent = KeyError::Silent { addr, within };
         let no_node = |source| KeyError::NoNode { addr, source };
         let asked = async {
-            let Ok(tcp) = TcpStream::connect(addr).await else { return Err(silent) };
+            let Ok(tcp) = reach(addr, by).await else { return Err(silent) };
             let name =
                 ServerName::try_from(tls::NAME).map_err(|err| no_node(io::Error::other(err)))?;
             let (config, learned) = tls::learner().map_err(no_node)?;
@@ -219,14 +223,11 @@ impl WebSocket {
         to: &PeerAddr,
         addr: SocketAddr,
     ) -> Result<(PathClass, Carrier, Ends), Fault> {
-        let silent = |_: io::Error| Fault::Silent;
-        let mut tcp = TcpStream::connect(self.proxy.unwrap_or(addr)).await.map_err(silent)?;
-        tcp.set_nodelay(true)?;
-        let mut path = PathClass::of(addr.ip());
-        if self.proxy.is_some() {
-            proxy::connect(&mut tcp, addr).await.map_err(silent)?;
-            path = PathClass::Relayed;
-        }
+        let tcp = reach(addr, self.proxy).await.map_err(|_| Fault::Silent)?;
+        let path = match self.proxy {
+            None => PathClass::of(addr.ip()),
+            Some(_) => PathClass::Relayed,
+        };
         let name = ServerName::try_from(tls::NAME).map_err(io::Error::other)?;
         let secured = TlsConnector::from(tls::client(to.node)?).connect(name, tcp).await?;
         let carrier = carrier(secured.get_ref().1)?;
@@ -234,6 +235,16 @@ impl WebSocket {
         let (socket, _) = made.map_err(messages::broken)?;
         Ok((path, carrier, messages::ends(socket)))
     }
+}
+
+/// Opens a TCP connection, through an HTTP proxy if there is one.
+async fn reach(addr: SocketAddr, by: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let mut tcp = TcpStream::connect(by.unwrap_or(addr)).await?;
+    tcp.set_nodelay(true)?;
+    if by.is_some() {
+        proxy::connect(&mut tcp, addr).await?;
+    }
+    Ok(tcp)
 }
 
 async fn accept_all(door: &Arc<Door>, listener: &TcpListener, config: &Arc<ServerConfig>) {

@@ -290,6 +290,7 @@ impl SwarmAgent {
         parts.this_machine_only = config.swarm_key.is_none();
         let mut swarm = P2PSwarmV2::with(parts);
         swarm.listen(listen);
+        swarm.use_proxy(config.proxy);
         let messages = swarm.messages(TOPIC, ROOM);
         swarm.connect().await?;
         let priority = config.priority.unwrap_or(config.agent_role.priority());
@@ -342,7 +343,7 @@ impl SwarmAgent {
     /// [`AgentError::Url`] when it is no such address, [`AgentError::Connection`] when nobody of
     /// this swarm answers there, [`AgentError::Refused`] when it takes no more agents.
     pub async fn join_swarm(&self, url: &str) -> Result<()> {
-        let peer = url::resolve(url).await?;
+        let peer = url::resolve(url, self.shared.config.proxy).await?;
         self.join(&peer).await
     }
 

@@ -141,6 +141,9 @@ pub struct SwarmConfig {
     pub priority: Option<u32>,
     /// Where it listens, with [`Transport::WebSocket`], such as `127.0.0.1:8080`.
     pub listen: std::net::SocketAddr,
+    /// An HTTP proxy that every connection to another agent goes through (`CONNECT`), with
+    /// [`Transport::WebSocket`].
+    pub proxy: Option<std::net::SocketAddr>,
     /// The folder where processes meet, with [`Transport::SharedMemory`].
     pub folder: Option<PathBuf>,
     /// What the swarm's members share. Without one the agent talks to its own machine only, to
@@ -163,6 +166,7 @@ impl Default for SwarmConfig {
             capabilities: Vec::new(),
             priority: None,
             listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+            proxy: None,
             folder: None,
             swarm_key: None,
         }
@@ -195,6 +199,13 @@ impl SwarmConfig {
     #[must_use]
     pub fn with_coordinator(mut self, url: impl Into<String>) -> Self {
         self.coordinator_url = Some(url.into());
+        self
+    }
+
+    /// Sets the HTTP proxy that connections to other agents go through.
+    #[must_use]
+    pub const fn with_proxy(mut self, proxy: std::net::SocketAddr) -> Self {
+        self.proxy = Some(proxy);
         self
     }
 

@@ -77,14 +77,14 @@ async fn a_dial_goes_through_an_http_proxy() {
 async fn whoever_listens_proves_its_key_when_asked() {
     let end = websocket(&identity(1), &Guests::everybody()).await;
     let addr = end.place().direct[0];
-    assert_eq!(WebSocket::key_at(addr, SOON).await.unwrap(), identity(1).node_id());
+    assert_eq!(WebSocket::key_at(addr, None, SOON).await.unwrap(), identity(1).node_id());
     end.close(SOON).await;
-    let silent = WebSocket::key_at(addr, SOON).await.unwrap_err();
+    let silent = WebSocket::key_at(addr, None, SOON).await.unwrap_err();
     assert!(matches!(silent, KeyError::Silent { .. }), "{silent}");
 
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = plain.local_addr().unwrap();
-    let (asked, accepted) = tokio::join!(WebSocket::key_at(addr, SOON), async {
+    let (asked, accepted) = tokio::join!(WebSocket::key_at(addr, None, SOON), async {
         let (mut tcp, _) = plain.accept().await.unwrap();
         tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await
     });

@@ -1,5 +1,6 @@
 //! Where an agent is: `ws://host:port`, with `#NODE-ID` if its key is known, or `local://NODE-ID`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sedge_base::{ErrorKind, NodeId};
@@ -72,7 +73,7 @@ fn parse(text: &str) -> Option<Place> {
 
 /// Finds out whom to dial. An address without a key is asked for one: whoever answers proves that
 /// it has it, and its hello then has to show the swarm's key.
-pub(super) async fn resolve(text: &str) -> Result<PeerAddr, UrlError> {
+pub(super) async fn resolve(text: &str, proxy: Option<SocketAddr>) -> Result<PeerAddr, UrlError> {
     let (host, node) = match parse(text).ok_or(UrlError::Form)? {
         Place::Local(node) => return Ok(PeerAddr::new(node)),
         Place::Host { host, node } => (host, node),
@@ -84,7 +85,7 @@ pub(super) async fn resolve(text: &str) -> Result<PeerAddr, UrlError> {
     }
     let mut failed = UrlError::Form;
     for addr in found {
-        match WebSocket::key_at(addr, PATIENCE).await {
+        match WebSocket::key_at(addr, proxy, PATIENCE).await {
             Ok(node) => return Ok(PeerAddr::new(node).with(addr)),
             Err(err) => failed = err.into(),
         }

@@ -210,6 +210,7 @@ impl Admission for Guests {
 pub struct P2PSwarmV2 {
     node: Result<Arc<Node>, RandomError>,
     listen: Listen,
+    proxy: Option<SocketAddr>,
 }
 
 impl P2PSwarmV2 {
@@ -226,17 +227,24 @@ impl P2PSwarmV2 {
             Ok(Parts::new(identity, agent_id.into(), *swarm_key, capabilities))
         };
         let node = parts().map(|it| Arc::new(Node::new(it)));
-        Self { node, listen: Listen::default() }
+        Self { node, listen: Listen::default(), proxy: None }
     }
 
     /// Makes an agent of its parts.
     pub fn with(parts: Parts) -> Self {
-        Self { node: Ok(Arc::new(Node::new(parts))), listen: Listen::default() }
+        let node = Ok(Arc::new(Node::new(parts)));
+        Self { node, listen: Listen::default(), proxy: None }
     }
 
     /// Says where to listen from the next [`P2PSwarmV2::connect`] on.
     pub fn listen(&mut self, listen: Listen) {
         self.listen = listen;
+    }
+
+    /// Lets every connection to another agent go through an HTTP proxy, from the next
+    /// [`P2PSwarmV2::connect`] on; with [`Listen::WebSocket`].
+    pub const fn use_proxy(&mut self, proxy: Option<SocketAddr>) {
+        self.proxy = proxy;
     }
 
     pub(super) fn node(&self) -> Result<&Arc<Node>, RandomError> {
@@ -302,7 +310,10 @@ impl P2PSwarmV2 {
         let identity = Arc::clone(&node.identity);
         match &self.listen {
             Listen::WebSocket(addr) => {
-                let options = WebSocketOptions::new(identity, Some(*addr));
+                let options = WebSocketOptions {
+                    proxy: self.proxy,
+                    ..WebSocketOptions::new(identity, Some(*addr))
+                };
                 Ok(Arc::new(WebSocket::bind(options, Arc::new(Guests)).await?))
             }
             #[cfg(target_os = "linux")]

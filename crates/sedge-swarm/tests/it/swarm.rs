@@ -2,9 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use sedge_base::ErrorKind;
+use sedge_base::{ErrorKind, TaskScope};
 use sedge_swarm::p2p::envelope::{SignalType, SignalingMessage};
 use sedge_swarm::p2p::{Listen, P2PSwarmV2};
+use sedge_swarm::prelude::{SwarmAgent, SwarmConfig};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 use crate::processes::{SOON, SWARM_KEY};
 
@@ -133,4 +137,53 @@ async fn agents_of_one_machine_meet_in_a_folder() {
     assert!(agents[0].wait_for_peer("two", SOON).await);
     agents[0].publish("chat", vec![9; 1 << 20]).unwrap();
     assert_eq!(heard.recv().await.unwrap().payload.len(), 1 << 20);
+}
+
+/// A proxy that lets connections through and tells whom each was asked for.
+async fn let_through(
+    listener: TcpListener,
+    asked: mpsc::UnboundedSender<String>,
+    scope: TaskScope,
+) {
+    while let Ok((client, _)) = listener.accept().await {
+        let asked = asked.clone();
+        scope.spawn("proxied", |_| async move {
+            let mut client = BufReader::new(client);
+            let (mut first, mut line) = (String::new(), String::new());
+            client.read_line(&mut first).await.unwrap();
+            while line != "\r\n" {
+                line.clear();
+                client.read_line(&mut line).await.unwrap();
+            }
+            let to = first.split(' ').nth(1).unwrap().to_owned();
+            let mut server = TcpStream::connect(&to).await.unwrap();
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            asked.send(to).unwrap();
+            drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_agent_behind_an_http_proxy_joins_through_it() {
+    let config = SwarmConfig::default().with_swarm_key(SWARM_KEY);
+    let one = SwarmAgent::new(config.clone().with_agent_id("one")).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap();
+    let (asked, mut whom) = mpsc::unbounded_channel();
+    let (scope, inner) = (TaskScope::mortal(), TaskScope::mortal());
+    let proxied = inner.clone();
+    scope.spawn("proxy", |_| let_through(listener, asked, proxied));
+    let two = config.with_agent_id("two").with_proxy(proxy);
+    let two = SwarmAgent::new(two).await.unwrap();
+    let at = one.addr().await.unwrap().direct[0];
+    // Without a key in the address, the listener is asked for it: through the proxy, too.
+    two.join_swarm(&format!("wss://{at}")).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(whom.recv().await.unwrap(), at.to_string());
+    }
+    one.leave_swarm().await.unwrap();
+    two.leave_swarm().await.unwrap();
+    inner.kill().await;
+    scope.kill().await;
 }
