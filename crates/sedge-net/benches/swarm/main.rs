@@ -60,6 +60,13 @@ fn simulated(members: u32) -> Result<(), Failure> {
         after(shown.down),
         shown.wrongly_down
     )?;
+    match shown.newcomer {
+        Some((known, knows)) => writeln!(
+            out,
+            "  a newcomer was known to all after {known:?}, and knew all after {knows:?}"
+        )?,
+        None => writeln!(out, "  a newcomer was not known to all")?,
+    }
     Ok(())
 }
 

@@ -55,6 +55,9 @@ pub struct Simulated {
     pub down: Option<(Duration, Duration)>,
     /// Members that were thought down and were not.
     pub wrongly_down: u32,
+    /// When the last member knew one that came into the swarm as it stood, and when that one knew
+    /// every other; `None` when that did not happen within two minutes.
+    pub newcomer: Option<(Duration, Duration)>,
     /// When the last member had a broadcast of 256 bytes.
     pub broadcast: Option<Duration>,
     /// How many members got it, the author not counted.
@@ -69,7 +72,7 @@ pub struct Simulated {
 const WATCHED: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs a simulation: joins, rest, a broadcast, a death.
+/// Runs a simulation: joins, rest, a broadcast, a death, a newcomer.
 pub fn simulate(simulation: &Simulation) -> Simulated {
     let mut net = Network::new(*simulation);
     net.start_all();
@@ -91,7 +94,25 @@ pub fn simulate(simulation: &Simulation) -> Simulated {
     shown.rest_messages = messages / members / WATCHED.as_secs_f64();
     broadcast(&mut net, &mut shown, members);
     death(&mut net, &mut shown);
+    shown.newcomer = newcomer(&mut net);
     shown
+}
+
+/// Lets the one that died come back as a newcomer: it has forgotten everything but its first contact.
+fn newcomer(net: &mut Network) -> Option<(Duration, Duration)> {
+    net.forget_observations();
+    let (begun, it) = (net.now(), net.last());
+    net.restart(it);
+    let every = Duration::from_millis(100);
+    while !net.converged() {
+        if net.now() >= begun + PATIENCE {
+            return None;
+        }
+        net.run_for(every);
+    }
+    let known = net.changes().iter().filter(|change| change.about == it && change.by != it);
+    let known = known.filter(|change| change.standing == Standing::Up).map(|change| change.at);
+    Some((known.max()? - begun, net.now() - begun))
 }
 
 fn since(before: (u64, u64), after: (u64, u64)) -> (f64, f64) {

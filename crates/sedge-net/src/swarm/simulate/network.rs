@@ -238,6 +238,12 @@ impl Network {
         self.silence(|_, peer| peer == member);
     }
 
+    /// Starts a killed member again; it has forgotten everything.
+    pub(crate) fn restart(&mut self, member: Number) {
+        self.add(member, 1);
+        self.file(Duration::ZERO, member, Event::Start);
+    }
+
     /// Lets links fall silent.
     fn silence(&mut self, which: impl Fn(Number, Number) -> bool) {
         let mut lost = Vec::new();
@@ -388,12 +394,6 @@ impl Network {
 
     pub(crate) fn machine(&self, member: Number) -> Option<&Machine<Number>> {
         self.places.get(member.0 as usize)?.as_ref().map(|it| &it.machine)
-    }
-
-    /// Starts a killed member again; it has forgotten everything.
-    pub(crate) fn restart(&mut self, member: Number) {
-        self.add(member, 1);
-        self.file(Duration::ZERO, member, Event::Start);
     }
 
     /// Cuts the network: members of different parts do not reach each other. `None` heals it.

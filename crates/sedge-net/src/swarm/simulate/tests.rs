@@ -68,6 +68,8 @@ fn a_hundred_members_find_each_other_and_notice_a_death() {
     assert!(first < Duration::from_secs(1) && last < Duration::from_secs(2), "{shown:?}");
     assert!(shown.down.unwrap().1 < Duration::from_secs(4), "{shown:?}");
     assert_eq!(shown.wrongly_down, 0, "{shown:?}");
+    let (known, knows) = shown.newcomer.unwrap();
+    assert!(known <= knows && knows < Duration::from_secs(5), "{shown:?}");
 }
 
 #[test]
