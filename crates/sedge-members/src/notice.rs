@@ -20,7 +20,7 @@ pub(crate) const FED: SwarmId = SwarmId::from_bytes([7; 8]);
 pub struct Notice {
     /// Who says it.
     pub node: NodeId,
-    /// The advert as JSON; [`LARGEST`] at most.
+    /// The advert as JSON; 192 KiB at most.
     pub text: String,
     /// Its signature.
     pub signature: Signature,
