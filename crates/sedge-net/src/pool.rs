@@ -1,8 +1,10 @@
 //! Connections to peers: dialled when somebody needs one, shared, and replaced when they die.
 //!
-//! At most one connection per peer is given out. When both ends dial at the same moment, both keep
-//! the one that the smaller node id dialled; the other one still carries what was begun on it, and
-//! is closed once it is quiet. A connection that nobody uses is closed when both ends say so.
+//! One connection per peer is given out: the youngest, which is the one that is surely alive. When both
+//! ends dial at the same moment, both go over to the one that the smaller node id dialled as soon as it
+//! has outlived that moment; until then an older one may be left from a peer that was killed and started
+//! anew. Those that are given to nobody still carry what was begun on them, and are closed once they are
+//! quiet. A connection that nobody uses is closed when both ends say so.
 
 mod backoff;
 mod rest;
@@ -22,8 +24,12 @@ use crate::transport::{DialError, Heard, PeerAddr, Protocol, Transport, Tried};
 pub use self::rest::REST;
 
 /// Two connections that began within this time of each other were dialled at the same moment; a
-/// younger one means that its dialler has lost the older one.
+/// younger one means that its dialler has lost the older one. Longer than it takes to notice that a
+/// peer has fallen silent.
 const SAME_MOMENT: Duration = Duration::from_secs(2);
+/// A connection that was replaced is closed after this time without streams. The other end, which looks
+/// every [`SWEEP`], has stopped giving it out by then.
+const REPLACED: Duration = Duration::from_secs(4);
 /// How often connections that nobody uses are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Connections of one peer that were replaced and still carry something; with more, the oldest is
@@ -245,59 +251,62 @@ impl Pool {
             };
             peer.dialled(dialled.as_ref().and_then(|it| it.as_ref().err()));
             if let Some(Ok(conn)) = dialled {
-                drop(pool.adopt(conn).await);
+                pool.adopt(conn).await;
             }
             peer.changed.notify_waiters();
         });
         Look::Wait
     }
 
-    /// Takes a connection that a peer dialled; those that we dial are taken already.
-    ///
-    /// Returns the connection to use with this peer from now on, which may be another one.
+    /// Takes a connection that a peer dialled, and gives it out from now on; those that we dial are taken
+    /// already.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future may leave the connection unserved; it is closed once it is quiet.
-    pub async fn adopt(&self, conn: Conn) -> Conn {
+    pub async fn adopt(&self, conn: Conn) {
         let peer = self.peer(conn.peer());
         let now = Instant::now();
         let live = Live { conn: conn.clone(), since: now, quiet_since: now };
-        let kept = {
+        {
             let mut state = peer.state();
             state.backoff.reset();
             state.last_error = None;
-            let in_use = state.open().cloned();
-            state.live = None;
-            let kept = match in_use {
-                Some(old) if self.keeps(&old, &live) => {
-                    state.retired.push(live);
-                    old
-                }
-                old => {
-                    state.retired.extend(old);
-                    live
-                }
-            };
+            let replaced = state.open().cloned();
+            state.retired.extend(replaced);
+            state.live = Some(live);
             while state.retired.len() > RETIRED {
                 state.retired.remove(0).conn.close(CloseReason::Duplicate);
             }
-            state.live.insert(kept).conn.clone()
-        };
+        }
         peer.changed.notify_waiters();
         let closed = conn.clone();
         // Whoever serves has left: the node is going down.
         if self.0.serve.send(conn).await.is_err() {
             closed.close(CloseReason::Shutdown);
         }
-        kept
     }
 
-    /// Decides between the connection that is used and a younger one; both ends decide alike.
+    /// Goes over to the older one of two connections that were dialled at the same moment, once it has
+    /// shown that it is alive by outliving that moment.
+    fn settle(&self, state: &mut State, now: Instant) {
+        let Some(live) = state.open().cloned() else { return };
+        if now.saturating_duration_since(live.since) < SAME_MOMENT {
+            return;
+        }
+        let better = |it: &Live| it.conn.is_open() && self.keeps(it, &live);
+        if let Some(at) = state.retired.iter().position(better) {
+            let replaced = Live { quiet_since: now, ..live };
+            let kept = std::mem::replace(&mut state.retired[at], replaced);
+            state.live = Some(Live { quiet_since: now, ..kept });
+        }
+    }
+
+    /// Decides between a connection and a younger one, if both are alive; both ends decide alike.
     fn keeps(&self, old: &Live, young: &Live) -> bool {
         let (by_old, by_young) = (old.conn.facts().dialled_by, young.conn.facts().dialled_by);
         // Nobody dials again who still has a connection, except when both dial at once.
-        if by_old == by_young || young.since - old.since > SAME_MOMENT {
+        if by_old == by_young || young.since.saturating_duration_since(old.since) > SAME_MOMENT {
             return false;
         }
         let dialler = |by| match by {
@@ -376,8 +385,9 @@ impl Pool {
         let mut quiet = Vec::new();
         for peer in peers {
             let mut state = peer.state();
+            self.settle(&mut state, now);
             state.retired.retain_mut(|it| {
-                let over = it.quiet_for(now) >= SAME_MOMENT;
+                let over = it.quiet_for(now) >= REPLACED;
                 if over {
                     it.conn.close(CloseReason::Duplicate);
                 }

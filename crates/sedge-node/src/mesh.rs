@@ -183,7 +183,7 @@ impl Mesh {
                             serve::serve_conn(pairing, conn).await;
                         });
                     }
-                    Some(conn) => drop(adopting.adopt(conn).await),
+                    Some(conn) => adopting.adopt(conn).await,
                 }
             }
         });

@@ -95,7 +95,7 @@ fn join(
                 conn = transport.accept() => conn,
             };
             let Some(conn) = conn else { return };
-            drop(adopting.adopt(conn).await);
+            adopting.adopt(conn).await;
         }
     });
     let (serving, inner) = (swarm.clone(), scope.clone());

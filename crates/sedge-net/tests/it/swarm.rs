@@ -68,7 +68,7 @@ impl Agent {
                     conn = accepting.accept() => conn,
                 };
                 let Some(conn) = conn else { return };
-                drop(adopting.adopt(conn).await);
+                adopting.adopt(conn).await;
             }
         });
         let (serving, here, ended) = (swarm.clone(), scope.clone(), pool.clone());
