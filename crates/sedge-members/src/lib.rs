@@ -16,16 +16,17 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (owner, me) = (Owner::from_seed(&[1; 32]), NodeId::from_bytes([2; 32]));
 //! let other = NodeId::from_bytes([3; 32]);
-//! let members = Members::new(me, owner.public_key(), Clock::system());
+//! let members = Members::new(me, owner.public_key(), Clock::machine());
 //! let membership = owner.admit(Member {
-//!     v: Version,
-//!     swarm: members.swarm(),
+//!     version: Version::V1,
+//!     swarm_id: owner.swarm_id(),
 //!     node_id: other,
-//!     session_key: SessionPublicKey::from_bytes([4; 32]),
 //!     name: "otter".to_owned(),
+//!     session_key: SessionPublicKey::from_bytes([4; 32]),
+//!     capabilities: Vec::new(),
+//!     joined_at: Timestamp::from_millis(1),
 //!     roles: vec![Role::Worker],
 //!     epoch: 1,
-//!     issued_at: Timestamp::from_millis(1),
 //!     expires_at: None,
 //! })?;
 //! let listed = Listed { membership, addresses: Vec::new() };
