@@ -8,7 +8,7 @@ use sedge_capability::{Budgets, Capability, Failure, Media, Task};
 use serde::Serialize;
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::{Linker, WasmList, WasmStr};
+use wasmtime::component::Linker;
 
 use crate::call;
 use crate::deploy::Entry;
@@ -106,13 +106,10 @@ pub async fn calls(
         store.set_epoch_deadline(1 << 32);
         let instance = bare.instantiate_async(&mut store).await.map_err(failed)?;
         let process = instance
-            .get_typed_func::<(&[u8],), (Result<WasmList<u8>, WasmStr>,)>(
-                &mut store,
-                program.process,
-            )
+            .get_typed_func::<(&[u8],), (Result<Box<[u8]>, String>,)>(&mut store, program.process)
             .map_err(failed)?;
         let answer = process.call_async(&mut store, (&input[..],)).await.map_err(failed)?;
-        let output = answer.0.map(|it| Bytes::copy_from_slice(it.as_le_slice(&store)));
+        let output = answer.0.map(Bytes::from);
         drop(store);
         let bare = started.elapsed();
         drop(output);

@@ -11,7 +11,7 @@ use sedge_capability::Failure;
 use sedge_capability::http::MessageError;
 use sedge_trust::receipt::Status;
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{ComponentExportIndex, InstancePre, WasmList, WasmStr};
+use wasmtime::component::{ComponentExportIndex, InstancePre};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::I32Exit;
 
@@ -190,27 +190,25 @@ pub(crate) async fn process<T: Guarded>(
         Ok(Ok(Ok(list))) if list.len() as u64 > limits.output.as_bytes() => {
             Err(CallError::OutputTooLarge { limit: limits.output })
         }
-        Ok(Ok(Ok(list))) => Ok(Bytes::copy_from_slice(list.as_le_slice(&store))),
-        Ok(Ok(Err(words))) => Err(match words.to_str(&store) {
-            Ok(words) => CallError::Function { message: shorten(words) },
-            Err(err) => trap(&err),
-        }),
+        Ok(Ok(Ok(list))) => Ok(Bytes::from(list)),
+        Ok(Ok(Err(words))) => Err(CallError::Function { message: shorten(Cow::Owned(words)) }),
     };
     let spent = spent(&mut store, limits);
     (answer, spent)
 }
 
 /// Makes the store's instance and calls its `process`.
+///
+/// The answer is copied out: before the engine returns from the call it lets the guest free it. A
+/// guest cannot say that it is larger than its memory, see [`guard::arm`].
 pub(crate) async fn call<T: Guarded>(
     program: &Program<T>,
     store: &mut Store<T>,
     input: &[u8],
-) -> wasmtime::Result<Result<WasmList<u8>, WasmStr>> {
+) -> wasmtime::Result<Result<Box<[u8]>, String>> {
     let instance = program.instances.instantiate_async(&mut *store).await?;
-    let process = instance.get_typed_func::<(&[u8],), (Result<WasmList<u8>, WasmStr>,)>(
-        &mut *store,
-        program.process,
-    )?;
+    let process = instance
+        .get_typed_func::<(&[u8],), (Result<Box<[u8]>, String>,)>(&mut *store, program.process)?;
     let (answer,) = process.call_async(store, (input,)).await?;
     Ok(answer)
 }
