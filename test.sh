@@ -10,6 +10,7 @@
 #   CARGO_TARGET_DIR    where build output goes (default: target/)
 #   SEDGE_CACHE         where the tests' Python packages are kept (default: .cache/)
 #   SEDGE_TEST_MODELS   where the tests keep downloaded models (default: ~/.cache/sedge/models)
+#   SEDGE_TEST_GUESTS   where the snapshots of interpreters are kept (default: ~/.cache/sedge/guests)
 #   SEDGE_TEST_PYTHON   a Python that has scripts/test-requirements.txt already; nothing is installed then
 #   SEDGE_FUZZ_SECONDS  how long each fuzz target runs (default: 4)
 set -euo pipefail
@@ -121,6 +122,10 @@ provide() {
   provide_browser
   export SEDGE_TEST_MODELS=${SEDGE_TEST_MODELS:-$HOME/.cache/sedge/models}
   mkdir -p "$SEDGE_TEST_MODELS"
+  export SEDGE_TEST_GUESTS=${SEDGE_TEST_GUESTS:-$HOME/.cache/sedge/guests}
+  mkdir -p "$cache"
+  SEDGE_GUEST_CACHE=$SEDGE_TEST_GUESTS functions/snapshots.sh >"$cache/snapshots.log" 2>&1 ||
+    fail 'the Python snapshot could not be built' "its log is $cache/snapshots.log"
 }
 
 wanted() {

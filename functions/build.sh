@@ -74,9 +74,6 @@ for guest in count stuck upper; do
         "$here/../crates/sedge-functions/wit" function
 done
 
-# What a test compares, so that a committed component cannot be older than its source.
+"$here/sources.sh"
 cd "$here"
-find . ../crates/sedge-functions/wit -type f \( -name '*.rs' -o -name '*.c' -o -name '*.wit' \
-    -o -name 'Cargo.*' -o -name '*.wasm' -o -name build.sh \) ! -path '*/target/*' |
-    LC_ALL=C sort | xargs sha256sum >SOURCES.sha256
 ls -l ./*.wasm

@@ -23,6 +23,8 @@ pub enum Kind {
     Embedding,
     /// A program of somebody else's that takes JSON.
     Tool,
+    /// A place where code of one language runs once.
+    Sandbox,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl fmt::Display for Kind {
             Self::Chat => "chat",
             Self::Embedding => "embedding",
             Self::Tool => "tool",
+            Self::Sandbox => "sandbox",
         })
     }
 }

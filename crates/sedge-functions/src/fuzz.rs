@@ -4,7 +4,15 @@
 type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// The decoders; what feeds one returns whether the input was taken.
-pub const TARGETS: &[Target] = &[("functions_component", crate::deploy::feed)];
+pub const TARGETS: &[Target] = &[
+    ("functions_answer", crate::code::feed_answer),
+    ("functions_ask", crate::code::feed_ask),
+    ("functions_component", crate::deploy::feed),
+];
+
+#[cfg(test)]
+#[path = "../../../fuzz/src/named.rs"]
+mod named;
 
 #[cfg(test)]
 #[path = "../../../fuzz/src/replay.rs"]
@@ -12,6 +20,7 @@ mod replay;
 
 #[cfg(test)]
 mod tests {
+    use super::named::json;
     use super::replay::all;
     use super::*;
     use crate::nesting::nested;
@@ -21,7 +30,7 @@ mod tests {
         let empty = b"\0asm\x0d\0\x01\0".to_vec();
         let custom = [&empty[..], b"\0\x05\x01aabc"].concat();
         let sections = (0..900).flat_map(|_| b"\0\x02\x01a".to_vec());
-        let named = [
+        let mut named = vec![
             ("functions_component", "truncated.refused", custom[..custom.len() - 2].to_vec()),
             ("functions_component", "malformed.refused", [&empty[..], &[0xff; 9]].concat()),
             (
@@ -39,6 +48,22 @@ mod tests {
             ),
             ("functions_component", "sound.read", custom),
         ];
+        let ask = r#"{"timeout":30,"code":"import pandas","language":"python","stdin":"","sandbox":"auto"}"#;
+        named.extend(json("functions_ask", ask));
+        let put =
+            r#"{"op":"put","session_id":"0123456789abcdef-00","path":"a/b","content":"eA=="}"#;
+        named.push(("functions_ask", "session.read", put.into()));
+        let stranger = ask.replace("auto", "outside");
+        named.push(("functions_ask", "sandbox.refused", stranger.into_bytes()));
+        let answer =
+            r#"{"exit_code":0,"stdout":"2","stdout_bytes":1,"stderr":"","stderr_bytes":0}"#;
+        named.extend(json("functions_answer", answer));
+        let machine = r#"{"sandboxID":"i1x-abc","envdAccessToken":"token"}"#;
+        named.push(("functions_answer", "machine.read", machine.into()));
+        let elsewhere = machine.replace("i1x-abc", "a.elsewhere/");
+        named.push(("functions_answer", "machine.refused", elsewhere.into_bytes()));
+        let lines = "{\"type\":\"stdout\",\"text\":\"2\"}\n{\"type\":\"result\",\"text\":\"2\"}\n";
+        named.push(("functions_answer", "lines.read", lines.into()));
         all(TARGETS, &named);
     }
 }

@@ -1,13 +1,15 @@
-//! Untrusted code under limits: Wasm components.
+//! Untrusted code under limits: Wasm components, and sandboxes for eight languages.
 //!
 //! A [`Runtime`] makes a [`Function`] of a component that exports `process` (see
 //! `wit/function.wit`) or `wasi:http/incoming-handler`. A function is a
 //! [`Capability`](sedge_capability::Capability): each task runs in a fresh instance under limits of
 //! fuel, memory, time and output.
 //!
+//! What [`code`] runs for others is in a fresh instance as well, or in a sandbox of `sedge-sandbox`.
+//!
 //! Invariants: guests reach no file, no socket and no other guest; no guest runs without all four
-//! limits, nor holds a thread longer than a tick of 10 ms; nothing is compiled when a task comes
-//! in; machine code from disk is run only when this node wrote it.
+//! limits, nor holds a thread longer than a tick of 10 ms; no deployed component is compiled when a
+//! task comes in; machine code from disk is run only when this node wrote it.
 //!
 //! ```
 //! use sedge_functions::{Deployment, FunctionsConfig, FunctionsSection, Runtime};
@@ -27,6 +29,7 @@
 pub mod bench;
 mod cache;
 mod call;
+pub mod code;
 mod config;
 mod deploy;
 mod engine;

@@ -137,14 +137,29 @@ impl Runtime {
     ///
     /// Dropping the future gives no function; a compilation that has begun runs to its end.
     pub async fn deploy(&self, deployment: Deployment) -> Result<Arc<Function>, DeployError> {
+        let limits = self.limits().within(&deployment.limits);
+        self.deploy_under(deployment, limits).await
+    }
+
+    /// Returns the limits of a function that asks for none.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::of_config(&self.config)
+    }
+
+    /// Makes a function as [`deploy`](Self::deploy) does, under limits that may be wider than those
+    /// of deployed ones; memory cannot be, because every instance's place has that size.
+    pub(crate) async fn deploy_under(
+        &self,
+        deployment: Deployment,
+        limits: Limits,
+    ) -> Result<Arc<Function>, DeployError> {
         let started = Instant::now();
         let id = deploy::check(&deployment, self.config.max_component_size)?;
         let (component, precompiled) = self.component(id, &deployment.wasm).await?;
-        let Deployment { name, summary, limits, env, args, labels, idempotence, .. } = deployment;
+        let Deployment { name, summary, env, args, labels, idempotence, .. } = deployment;
         let surroundings = Surroundings { env, args };
         let engine = &self.shared.engine;
         let (entry, replayable) = deploy::link(engine, &self.linker, &component, surroundings)?;
-        let limits = Limits::of_config(&self.config).within(&limits);
         Deployed { name: &name, content: id, precompiled, took: started.elapsed() }.emit();
         let descriptor = Function::describe(name, summary, labels, limits).with_proof(
             idempotence,
