@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sedge_base::{ByteSize, ErrorKind};
+use sedge_functions::code::{CodeConfig, CodeSection};
 use sedge_functions::{FunctionsConfig, FunctionsSection};
 use sedge_gateway::{GatewayConfig, GatewaySection};
 use sedge_quorum::{QuorumConfig, QuorumSection};
@@ -25,6 +26,8 @@ pub struct ConfigFile {
     pub node: NodeSection,
     /// Wasm functions.
     pub functions: FunctionsSection,
+    /// Code that somebody hands in.
+    pub code: CodeSection,
     /// Models.
     pub gateway: GatewaySection,
     /// Large content.
@@ -97,6 +100,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// Wasm functions.
     pub functions: FunctionsConfig,
+    /// Code that somebody hands in.
+    pub code: CodeConfig,
     /// Models.
     pub gateway: GatewayConfig,
     /// Large content.
@@ -209,6 +214,8 @@ impl Config {
         Ok(Self {
             node: NodeConfig::try_from(file.node)?,
             functions: FunctionsConfig::try_from(file.functions)
+                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
+            code: CodeConfig::try_from(file.code)
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,
             gateway: GatewayConfig::try_from(file.gateway)
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,

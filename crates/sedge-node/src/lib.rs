@@ -84,6 +84,6 @@ pub use sedge_quorum::{Agreed, Claim, Handover, Key, Record, Text};
 pub use sedge_routing::Need;
 pub use sedge_store::Keep;
 pub use sedge_sync::{Form, Seen, SpaceView, Value as GraphValue};
-pub use start::{StartError, StartOptions};
+pub use start::{SandboxParts, StartError, StartOptions};
 pub use view::*;
 pub use world::{Engine, World};

@@ -1,17 +1,20 @@
 //! The start of a node: every part is made, checked and put in its place, or nothing runs.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 
-use sedge_base::{Clock, ErrorKind, NodeId, TaskScope};
+use sedge_base::{Clock, ErrorKind, NodeId, Secret, TaskScope};
 use sedge_capability::{Failure, Handle};
 use sedge_functions::Runtime;
+use sedge_functions::code::{Parts, Sandboxes};
 use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
 use sedge_members::{Gauges, Listed, Members, Roster};
 use sedge_quorum::SwarmDisk;
+use sedge_sandbox::Launcher;
 use sedge_store::Store;
 use sedge_trust::admission::DEV;
 use sedge_trust::swarm::{Member, Role, Version};
@@ -57,8 +60,23 @@ pub struct StartOptions {
     pub models: Option<PathBuf>,
     /// The folder where the nodes of this machine and user meet; made if it is missing.
     pub meeting: Option<PathBuf>,
+    /// What sandboxes for code are made of; without it none is offered.
+    pub sandboxes: Option<SandboxParts>,
     /// What to take from elsewhere than this machine.
     pub world: World,
+}
+
+/// What sandboxes for code are made of, beside the Wasm engine.
+#[derive(Debug, Clone)]
+pub struct SandboxParts {
+    /// What starts this program again as a sandbox.
+    pub launcher: Launcher,
+    /// Where the machine's toolchains are looked for, as the `PATH` has it.
+    pub path: OsString,
+    /// Where snapshots of interpreters lie.
+    pub snapshots: PathBuf,
+    /// What a cloud knows the owner by.
+    pub cloud_key: Option<Secret<String>>,
 }
 
 /// Why a node does not start. Nothing was changed that a next start would not find again.
@@ -220,12 +238,15 @@ impl Node {
             clock,
             scope,
         });
-        node.come_up().await?;
+        node.come_up(options.sandboxes).await?;
         Ok(node)
     }
 
     /// Takes up what was there before the last stop, and talks to the others.
-    async fn come_up(self: &Arc<Self>) -> Result<(), StartError> {
+    async fn come_up(self: &Arc<Self>, code: Option<SandboxParts>) -> Result<(), StartError> {
+        if let Some(parts) = code.filter(|_| self.config.code.enabled) {
+            self.offer_code(parts)?;
+        }
         self.redeploy().await?;
         self.remember_draining().await?;
         self.remember_relays().await?;
@@ -258,6 +279,30 @@ impl Node {
             });
         }
         tracing::info!(target: "sedge::events::node_started", id = %self.id(), name = self.name);
+        Ok(())
+    }
+
+    /// Offers a sandbox for each language that probably runs here, and sessions of them.
+    fn offer_code(&self, parts: SandboxParts) -> Result<(), StartError> {
+        let SandboxParts { launcher, path, snapshots, cloud_key } = parts;
+        let parts = Parts {
+            runtime: Arc::clone(&self.functions),
+            launcher,
+            path,
+            snapshots,
+            cloud_key,
+            node: self.id(),
+            sessions: self.home.path().join("sessions"),
+        };
+        let (clock, scope) = (self.clock.clone(), self.scope.clone());
+        let sandboxes = Sandboxes::new(parts, self.config.code.clone(), clock, scope);
+        let limit = self.config.code.max_concurrent.get();
+        if let Some(sessions) = sandboxes.sessions() {
+            self.registry.offer(sessions, limit)?;
+        }
+        for code in sandboxes.capabilities() {
+            self.registry.offer(code, limit)?;
+        }
         Ok(())
     }
 

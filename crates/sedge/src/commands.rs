@@ -57,6 +57,8 @@ commands! {
     rollout::Rollout,
     schedule::Schedule,
     batch::Batch,
+    exec::Exec,
+    session::Session,
     artifact::Artifact,
     graph::Graph,
     why::Why,
@@ -65,4 +67,5 @@ commands! {
     demo::Demo,
     bench::Bench,
     completions::Completions,
+    contain::Contain,
 }

@@ -77,7 +77,7 @@ pub(super) async fn undeploy(
     Err(Failure::new(ErrorKind::NotFound, "unknown_function", message).into())
 }
 
-/// `POST /functions/{name}/call`, for functions and for the tools of edges: raw bytes in and out; what is known about the task is in headers,
+/// `POST /functions/{name}/call`, for functions, sandboxes and the tools of edges: raw bytes in and out; what is known about the task is in headers,
 /// of a failed one too.
 pub(super) async fn call(
     State(shared): State<Shared>,
@@ -88,7 +88,11 @@ pub(super) async fn call(
 ) -> Result<Response, Error> {
     let Limits { fuel, memory, time_ms } = limits;
     let memory = memory.map(ByteSize::from_bytes);
-    let kind = if function.starts_with("edge:") { Kind::Tool } else { Kind::Function };
+    let kind = match function.split_once(':') {
+        Some(("edge", _)) => Kind::Tool,
+        Some(("code", _)) => Kind::Sandbox,
+        _ => Kind::Function,
+    };
     let ask = Ask {
         capability: name(&function)?,
         kind: Some(kind),

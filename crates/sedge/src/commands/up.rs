@@ -6,14 +6,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sedge_base::{Cancel, ErrorKind, TaskScope};
+use sedge_base::{Cancel, ErrorKind, Secret, TaskScope};
 use sedge_gateway::{Choice, Models};
-use sedge_node::{Config, Home, StartOptions, Status, World};
+use sedge_node::{Config, Home, SandboxParts, StartOptions, Status, World};
+use sedge_sandbox::Launcher;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::keep::{Beside, Kept, beside, open};
 use crate::child;
+use crate::commands::contain;
 use crate::failed::Failed;
 use crate::settings::{Settings, swarms_in};
 use crate::ui::{BOLD, DIM, Ui};
@@ -89,6 +91,15 @@ impl Up {
             .enable_all()
             .build()
             .map_err(|err| Failed::io("no runtime", &err))?;
+        let sandboxes = SandboxParts {
+            launcher: Launcher::of_this_program(&[contain::NAME]),
+            path: std::env::var_os("PATH").unwrap_or_default(),
+            snapshots: settings.cache()?.join("guests"),
+            cloud_key: std::env::var_os("E2B_API_KEY")
+                .and_then(|it| it.into_string().ok())
+                .filter(|it| !it.is_empty())
+                .map(Secret::new),
+        };
         let options = StartOptions {
             name: self.name,
             host_name: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
@@ -96,6 +107,7 @@ impl Up {
             no_model: self.no_model,
             models: Some(models),
             meeting: Some(meeting(settings)?),
+            sandboxes: Some(sandboxes),
             world: World::default(),
         };
         let api = self.api.unwrap_or_else(|| usual_api(settings));

@@ -44,6 +44,8 @@ fn help() {
         "batch",
         "rollout",
         "schedule",
+        "exec",
+        "session",
         "chat",
         "receipt",
         "bench",

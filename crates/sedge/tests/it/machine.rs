@@ -26,6 +26,8 @@ pub(crate) struct Machine {
     configured: bool,
     /// The size of the disk that the home lies on, when it has one of its own, such as `8m`.
     disk: Option<&'static str>,
+    /// What the node's environment has beside what every one has, or in its place.
+    environment: Vec<(&'static str, PathBuf)>,
     child: Option<Child>,
     /// What the node said when it was ready.
     pub(crate) ready: Value,
@@ -71,6 +73,7 @@ impl Machine {
             arguments,
             configured: false,
             disk: None,
+            environment: Vec::new(),
             child: None,
             ready: Value::Null,
             folder,
@@ -100,6 +103,16 @@ impl Machine {
     /// Lets the configuration say where the mesh listens.
     pub(crate) fn listens_as_configured(&mut self) {
         self.configured = true;
+    }
+
+    /// Lets the machine have no programs but those of a folder.
+    pub(crate) fn sees_only(&mut self, folder: &Path) {
+        self.environment.push(("PATH", folder.to_owned()));
+    }
+
+    /// Lets the node's environment have a variable.
+    pub(crate) fn knows(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.into()));
     }
 
     /// Starts the node and waits until it says that it is ready.
@@ -155,6 +168,7 @@ impl Machine {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program(arguments);
         command.env("SEDGE_HOME", self.home()).env("SEDGE_CACHE", self.folder.path().join("cache"));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -200,6 +214,18 @@ impl Machine {
         let text = String::from_utf8(output.stdout.clone()).unwrap();
         let value = text.lines().last().map_or(Value::Null, |it| serde_json::from_str(it).unwrap());
         (output, value)
+    }
+
+    /// Posts a record to the API; returns the answer, which must be a good one.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        let api = self.ready["api"].as_str().unwrap();
+        let key = fs::read_to_string(self.home().join("api.key")).unwrap();
+        let mut response = ureq::post(format!("http://{api}/api/v1/{path}"))
+            .header("authorization", format!("Bearer {}", key.trim()))
+            .send(body.to_string())
+            .unwrap();
+        serde_json::from_str(&response.body_mut().read_to_string().unwrap()).unwrap()
     }
 
     /// Makes the other machine a member of this one's swarm.

@@ -8,6 +8,8 @@ mod approvals;
 mod artifacts;
 mod batches;
 mod cli;
+mod clouds;
+mod code;
 mod crash;
 mod demo;
 mod discovery;
