@@ -38,8 +38,15 @@ const REFUSED: &[c_long] = &[
     libc::SYS_process_vm_writev,
     libc::SYS_pidfd_getfd,
     libc::SYS_kcmp,
-    // the network, and whatever else is a socket; pairs and pipes are left
+    // the network, and whatever else is a socket; pairs of streams and pipes are left, with the buffers
+    // that they begin with
     libc::SYS_socket,
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_setsockopt,
     // the kernel itself
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
@@ -78,17 +85,52 @@ const UNKNOWN: &[c_long] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
+    // the whole machine has so many of these
+    libc::SYS_io_setup,
 ];
 
-/// What `clone` may not be asked for.
-const NAMESPACES: &[libc::c_int] = &[
-    libc::CLONE_NEWUSER,
-    libc::CLONE_NEWNS,
-    libc::CLONE_NEWPID,
-    libc::CLONE_NEWNET,
-    libc::CLONE_NEWIPC,
-    libc::CLONE_NEWUTS,
-    libc::CLONE_NEWCGROUP,
+/// Refused as "not supported": room is taken by writing, so that it can be watched.
+const UNSUPPORTED: &[c_long] = &[libc::SYS_fallocate];
+
+/// A call that is refused when some bits of an argument have a value.
+struct When {
+    call: c_long,
+    argument: u8,
+    mask: c_ulong,
+    value: c_ulong,
+}
+
+const fn has(call: c_long, argument: u8, flags: libc::c_int) -> When {
+    let flags = flags.unsigned_abs() as c_ulong;
+    When { call, argument, mask: flags, value: flags }
+}
+
+const fn pair_of(kind: libc::c_int) -> When {
+    let value = kind.unsigned_abs() as c_ulong;
+    When { call: libc::SYS_socketpair, argument: 1, mask: 0xf, value }
+}
+
+/// Refused as "not permitted" in some forms.
+const REFUSED_WHEN: &[When] = &[
+    has(libc::SYS_clone, 0, libc::CLONE_NEWUSER),
+    has(libc::SYS_clone, 0, libc::CLONE_NEWNS),
+    has(libc::SYS_clone, 0, libc::CLONE_NEWPID),
+    has(libc::SYS_clone, 0, libc::CLONE_NEWNET),
+    has(libc::SYS_clone, 0, libc::CLONE_NEWIPC),
+    has(libc::SYS_clone, 0, libc::CLONE_NEWUTS),
+    has(libc::SYS_clone, 0, libc::CLONE_NEWCGROUP),
+    // memory that stays when no process has it mapped any more
+    has(libc::SYS_mmap, 3, libc::MAP_SHARED | libc::MAP_ANONYMOUS),
+    // sockets that send to any path by an address in memory, where no filter sees it
+    pair_of(libc::SOCK_DGRAM),
+    pair_of(libc::SOCK_RAW),
+];
+
+/// Every filter: what it refuses, in which forms, and with which error.
+const FILTERS: &[(&[c_long], &[When], libc::c_int)] = &[
+    (REFUSED, REFUSED_WHEN, libc::EPERM),
+    (UNKNOWN, &[], libc::ENOSYS),
+    (UNSUPPORTED, &[], libc::EOPNOTSUPP),
 ];
 
 /// Puts this process, and all that it will start, under the filters; nothing takes them off again.
@@ -98,9 +140,8 @@ const NAMESPACES: &[libc::c_int] = &[
 /// [`SetupError::Layer`] when the kernel has no seccomp filters, or for another processor.
 pub(crate) fn apply() -> Result<(), SetupError> {
     let layer = |reason: String| SetupError::layer("seccomp filter", reason);
-    let refused = compile(REFUSED, NAMESPACES, libc::EPERM).map_err(|it| layer(it.to_string()))?;
-    let unknown = compile(UNKNOWN, &[], libc::ENOSYS).map_err(|it| layer(it.to_string()))?;
-    for program in [refused, unknown] {
+    for (calls, when, errno) in FILTERS {
+        let program = compile(calls, when, *errno).map_err(|it| layer(it.to_string()))?;
         apply_filter(&program).map_err(|it| layer(it.to_string()))?;
     }
     Ok(())
@@ -108,20 +149,15 @@ pub(crate) fn apply() -> Result<(), SetupError> {
 
 fn compile(
     calls: &[c_long],
-    clone_flags: &[libc::c_int],
+    when: &[When],
     errno: libc::c_int,
 ) -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: std::collections::BTreeMap<_, _> =
+    let mut rules: std::collections::BTreeMap<_, Vec<SeccompRule>> =
         calls.iter().map(|it| (*it, Vec::new())).collect();
-    let mut flagged = Vec::new();
-    for flag in clone_flags {
-        let flag = c_ulong::from(flag.unsigned_abs());
-        let asked = SeccompCmpOp::MaskedEq(flag);
-        let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, asked, flag)?;
-        flagged.push(SeccompRule::new(vec![condition])?);
-    }
-    if !flagged.is_empty() {
-        rules.insert(libc::SYS_clone, flagged);
+    for When { call, argument, mask, value } in when {
+        let asked = SeccompCmpOp::MaskedEq(*mask);
+        let condition = SeccompCondition::new(*argument, SeccompCmpArgLen::Qword, asked, *value)?;
+        rules.entry(*call).or_default().push(SeccompRule::new(vec![condition])?);
     }
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let errno = SeccompAction::Errno(errno.unsigned_abs());
@@ -151,9 +187,9 @@ mod tests {
 
     #[test]
     fn the_filters_fit_into_what_a_kernel_takes() {
-        let refused = compile(REFUSED, NAMESPACES, libc::EPERM).unwrap();
-        let unknown = compile(UNKNOWN, &[], libc::ENOSYS).unwrap();
-        assert!(refused.len() > REFUSED.len() && refused.len() < 4096);
-        assert!(unknown.len() > UNKNOWN.len() && unknown.len() < 4096);
+        for (calls, when, errno) in FILTERS {
+            let program = compile(calls, when, *errno).unwrap();
+            assert!(program.len() > calls.len() + when.len() && program.len() < 4096);
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, chown, fchown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, fchown};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
@@ -23,6 +23,8 @@ const NOBODY: u32 = 65_534;
 const MOST_PARTS: usize = 16;
 /// The most files that are listed.
 const MOST_LISTED: usize = 1000;
+/// So many folders are looked into for a list.
+const MOST_FOLDERS: usize = 4096;
 
 /// A folder that contained programs write to. Removed when it is dropped.
 #[derive(Debug)]
@@ -187,8 +189,22 @@ impl Folder {
     /// [`FolderError::Io`].
     pub fn list(&self) -> Result<Vec<Entry>, FolderError> {
         let mut found = Vec::new();
-        let mut next = vec![(self.open()?, String::new(), 0)];
-        while let Some((folder, prefix, depth)) = next.pop() {
+        let root = self.open()?;
+        let mut next = vec![(String::new(), 0)];
+        let mut looked = 0;
+        while let Some((prefix, depth)) = next.pop() {
+            looked += 1;
+            if looked > MOST_FOLDERS {
+                break;
+            }
+            let folder = match prefix.strip_suffix('/') {
+                None => self.open()?,
+                Some(path) => match below(&root, path, OFlags::RDONLY | OFlags::DIRECTORY, path) {
+                    Ok(folder) => folder,
+                    // Gone meanwhile, or closed to this node.
+                    Err(_) => continue,
+                },
+            };
             // By its number: its name may lead elsewhere by now.
             let inside = fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()));
             for entry in inside.map_err(|it| FolderError::io(&prefix, it))?.flatten() {
@@ -198,7 +214,7 @@ impl Folder {
                 let opened = File::from(opened);
                 let Ok(seen) = opened.metadata() else { continue };
                 if seen.is_dir() && depth < MOST_PARTS {
-                    next.push((opened.into(), format!("{path}/"), depth + 1));
+                    next.push((format!("{path}/"), depth + 1));
                 } else if seen.is_file() && found.len() < MOST_LISTED {
                     found.push(Entry { path, bytes: seen.len() });
                 }
@@ -215,8 +231,25 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed now is removed with everything else at the next start.
-        drop(fs::remove_dir_all(&self.path));
+        if fs::remove_dir_all(&self.path).is_err() {
+            // A program may have closed its folders to everybody, its owner included.
+            open_up(&self.path);
+            // What cannot be removed now is removed with everything else at the next start.
+            drop(fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// Lets the owner of folders look into them again; no link is followed.
+fn open_up(path: &Path) {
+    let mut next = vec![path.to_owned()];
+    while let Some(folder) = next.pop() {
+        drop(fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)));
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|it| it.is_dir()) {
+                next.push(entry.path());
+            }
+        }
     }
 }
 
@@ -303,6 +336,16 @@ mod tests {
         }
         assert_eq!(fs::read(outside.join("secret")).unwrap(), b"secret");
         assert_eq!(folder.list().unwrap(), []);
+    }
+
+    #[test]
+    fn a_folder_that_was_closed_to_its_owner_is_removed_all_the_same() {
+        let (_around, folder) = folder();
+        folder.put("a/b/c", b"x").unwrap();
+        let (path, closed) = (folder.path().to_owned(), folder.path().join("a"));
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+        drop(folder);
+        assert!(!path.exists());
     }
 
     #[test]

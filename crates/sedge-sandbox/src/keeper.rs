@@ -29,6 +29,8 @@ const CLOSE_TICKS: u32 = 4;
 const FOLDER_TICKS: u32 = 10;
 /// Ticks between two looks at every process of the machine.
 const ALL_TICKS: u32 = 50;
+/// No program has less memory than this at its most, in bytes.
+const LEAST_PEAK: u64 = 512 << 10;
 /// The largest word from inside, in bytes.
 const MOST_WORD: usize = 64 << 10;
 /// The largest plan, in bytes.
@@ -40,6 +42,10 @@ const MOST_PLAN: u64 = 16 << 20;
 ///
 /// When the caller is gone: nobody is left to be told anything.
 pub(crate) fn keep(arguments: &[String]) -> io::Result<()> {
+    // Whatever the node was started with stays with the node.
+    close_fds::set_fds_cloexec(3, &[]);
+    // When the machine has no memory left, this is where it went: inherited by everything inside.
+    drop(std::fs::write("/proc/self/oom_score_adj", "1000"));
     let caller = stdin_socket()?;
     let line = read_line(&caller)?;
     let done = match serde_json::from_str::<Room>(&line) {
@@ -83,6 +89,8 @@ struct Watch {
     step: Option<usize>,
     limit: Option<sedge_base::ByteSize>,
     peak: u64,
+    /// What the kernel kept for it beside that, at the last closer look.
+    hidden: u64,
     ticks: u32,
     /// The process that runs the steps: the oldest inside but init, and no part of what is watched.
     steps: Option<u32>,
@@ -97,23 +105,25 @@ impl Watch {
         let all = self.ticks.is_multiple_of(ALL_TICKS);
         let mut processes = memory::descendants(init, all);
         let steps = *self.steps.get_or_insert(processes.iter().min().copied()?);
-        // Its children are it until they are what they shall be.
-        let own = memory::program(steps);
-        processes.retain(|it| *it != steps && (own.is_none() || memory::program(*it) != own));
+        processes.retain(|it| *it != steps);
         let seen = memory::of(&processes);
         self.peak = self.peak.max(seen.largest);
-        let over = seen.private > limit.as_bytes();
+        if self.ticks.is_multiple_of(CLOSE_TICKS) {
+            self.hidden = memory::hidden(&processes);
+        }
+        let over = seen.private + self.hidden > limit.as_bytes();
         // The closer look takes long: not at every tick, unless it decides.
         if over || (seen.private > self.peak && self.ticks.is_multiple_of(CLOSE_TICKS)) {
             let together = memory::shared_out(&processes);
             self.peak = self.peak.max(together);
-            if together > limit.as_bytes() {
+            if together + self.hidden > limit.as_bytes() {
                 return Some(Ended::OutOfMemory { limit });
             }
         }
         if let Some(folder) = &room.work
             && self.ticks.is_multiple_of(FOLDER_TICKS)
-            && memory::of_folder(folder, room.limits.files.as_bytes()).is_none()
+            && memory::of_folder(folder, room.limits.files.as_bytes())
+                .is_none_or(|it| it + memory::unlinked(&processes) > room.limits.files.as_bytes())
         {
             return Some(Ended::OutOfRoom { limit: room.limits.files });
         }
@@ -131,7 +141,11 @@ fn watch(
     let failed = |reason: String| SetupError::layer("init", reason);
     let mut watch = Watch::default();
     let mut words = Vec::new();
-    let figures = |ended, watch: &Watch| Figures { ended, peak: watch.peak };
+    let figures = |ended, watch: &Watch| {
+        // Less is what was seen before a program had begun: then nothing is known.
+        let peak = if watch.peak < LEAST_PEAK { 0 } else { watch.peak };
+        Figures { ended, peak }
+    };
     loop {
         let mut ends = [PollFd::new(caller, PollFlags::IN), PollFd::new(init, PollFlags::IN)];
         let tick = if watch.ticks < TICKS_AT_FIRST { TICK_AT_FIRST } else { TICK };
@@ -157,10 +171,12 @@ fn watch(
                 let word = serde_json::from_slice(&words[..end]);
                 words.drain(..=end);
                 match word.map_err(|it| failed(it.to_string()))? {
-                    Word::Begins { step } => {
+                    Word::Starts { step } => {
                         let limit = room.steps.get(step).map(|it| it.memory);
                         watch = Watch { step: Some(step), limit, ..Watch::default() };
                     }
+                    // Until now it was a copy of the process that starts it.
+                    Word::Begins { .. } => watch.peak = 0,
                     Word::Used { peak } => watch.peak = watch.peak.max(peak),
                     Word::Done(done) => return Ok(figures(done?, &watch)),
                     Word::Kept(_) => return Err(failed("it is a keeper".to_owned())),

@@ -177,8 +177,7 @@ async fn end(
 fn figures(line: &str) -> Result<Figures, ContainError> {
     match serde_json::from_str(line) {
         Ok(Word::Kept(done)) => Ok(done?),
-        Ok(Word::Begins { .. } | Word::Used { .. } | Word::Done(_)) | Err(_) => {
-            Err(ContainError::Lost(io::ErrorKind::UnexpectedEof.into()))
-        }
+        Ok(Word::Starts { .. } | Word::Begins { .. } | Word::Used { .. } | Word::Done(_))
+        | Err(_) => Err(ContainError::Lost(io::ErrorKind::UnexpectedEof.into())),
     }
 }

@@ -28,6 +28,72 @@ pub(crate) fn of(processes: &[u32]) -> Seen {
     seen
 }
 
+/// What a socket may hold that nobody reads, where the kernel does not say.
+const USUAL_BUFFER: u64 = 208 << 10;
+/// What one end of a pipe stands for: half of its 64 KiB.
+const PIPE_END: u64 = 32 << 10;
+
+/// Returns what the kernel may keep for some processes that is in no figure of theirs, in bytes: page
+/// tables, full sockets and pipes, and memory that is shared without a name.
+pub(crate) fn hidden(processes: &[u32]) -> u64 {
+    let said = fs::read_to_string("/proc/sys/net/core/wmem_default").ok();
+    let socket = said.and_then(|it| it.trim().parse().ok()).unwrap_or(USUAL_BUFFER);
+    let mut sum = 0;
+    for process in processes {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        sum += field(&status, "VmPTE:");
+        let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
+        sum += maps.lines().filter_map(nameless).sum::<u64>();
+        for open in open_files(*process) {
+            match open.to_str() {
+                Some(it) if it.starts_with("socket:") => sum += socket,
+                Some(it) if it.starts_with("pipe:") => sum += PIPE_END,
+                _ => {}
+            }
+        }
+    }
+    sum
+}
+
+/// Returns how large a mapping is that shares memory without a name, or `None` when it is another one.
+fn nameless(line: &str) -> Option<u64> {
+    let mut words = line.split_whitespace();
+    let (range, rights) = (words.next()?, words.next()?);
+    if !rights.ends_with('s') || !line.contains("/dev/zero") {
+        return None;
+    }
+    let (from, to) = range.split_once('-')?;
+    let at = |it| u64::from_str_radix(it, 16).ok();
+    Some(at(to)?.saturating_sub(at(from)?))
+}
+
+/// Returns what some processes have open that has no name any more, in bytes on disk.
+pub(crate) fn unlinked(processes: &[u32]) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+
+    let mut sum = 0;
+    for process in processes {
+        let Ok(inside) = fs::read_dir(format!("/proc/{process}/fd")) else { continue };
+        for entry in inside.flatten() {
+            let gone = fs::read_link(entry.path())
+                .is_ok_and(|it| it.to_string_lossy().ends_with(" (deleted)"));
+            if let Ok(seen) = fs::metadata(entry.path())
+                && gone
+                && seen.is_file()
+            {
+                sum += seen.blocks() * 512;
+            }
+        }
+    }
+    sum
+}
+
+/// Returns what a process has open, as its links say.
+fn open_files(process: u32) -> impl Iterator<Item = PathBuf> {
+    let inside = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    inside.filter_map(|it| fs::read_link(it.path()).ok())
+}
+
 /// Returns the most that this process ever had, its program included.
 pub(crate) fn own_peak() -> u64 {
     fs::read_to_string("/proc/self/status").map_or(0, |it| field(&it, "VmHWM:"))
@@ -53,7 +119,12 @@ pub(crate) fn of_folder(folder: &Path, limit: u64) -> Option<u64> {
     let (mut sum, mut entries) = (0, 0);
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(inside) = fs::read_dir(&folder) else { continue };
+        let inside = match fs::read_dir(&folder) {
+            Ok(inside) => inside,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            // What cannot be looked into, or lies too deep, may hold anything.
+            Err(_) => return None,
+        };
         for entry in inside.flatten() {
             let Ok(seen) = entry.metadata() else { continue };
             sum += seen.blocks() * 512;
@@ -67,11 +138,6 @@ pub(crate) fn of_folder(folder: &Path, limit: u64) -> Option<u64> {
         }
     }
     Some(sum)
-}
-
-/// Returns the file of the program that a process runs, where that can be seen.
-pub(crate) fn program(process: u32) -> Option<PathBuf> {
-    fs::read_link(format!("/proc/{process}/exe")).ok()
 }
 
 /// Returns everything below a process, itself left out; unless `all` are looked at, only processes
@@ -119,6 +185,15 @@ mod tests {
             (field(text, "VmHWM:"), field(text, "RssAnon:"), field(text, "No:")),
             (2 << 20, 4096, 0)
         );
+    }
+
+    #[test]
+    fn memory_shared_without_a_name_is_seen_by_its_size() {
+        let line = "7f0000000000-7f0000200000 rw-s 00000000 00:01 1037 /dev/zero (deleted)";
+        assert_eq!(nameless(line), Some(2 << 20));
+        assert_eq!(nameless(&line.replace("rw-s", "rw-p")), None);
+        assert_eq!(nameless(&line.replace("/dev/zero", "/code/x")), None);
+        assert_eq!(nameless("garbage s /dev/zero"), None);
     }
 
     #[test]

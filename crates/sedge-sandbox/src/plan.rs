@@ -163,7 +163,12 @@ impl SetupError {
 /// One line from init to the keeper, and from the keeper to the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Word {
-    /// The step of that number begins.
+    /// A step is about to be started: watched from now on.
+    Starts {
+        /// Its number.
+        step: usize,
+    },
+    /// The step of that number is its program now, and no copy of who starts it.
     Begins {
         /// Its number, from 0.
         step: usize,

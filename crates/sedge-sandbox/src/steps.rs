@@ -44,11 +44,13 @@ fn run(init: &UnixStream, room: &Room) -> Result<Ended, SetupError> {
     put_files(room)?;
     let mut ended = Ended::Exited { step: 0, code: 0 };
     for (number, step) in room.steps.iter().enumerate() {
-        say(init, &Word::Begins { step: number }).map_err(|it| SetupError::layer("init", it))?;
         rights::limit(step, &room.limits)?;
         let last = number + 1 == room.steps.len();
         let stdin = if last { stdin_of(&room.stdin)? } else { Stdio::null() };
-        let (status, peak) = run_step(room, step, stdin)?;
+        let told = |word: &Word| say(init, word).map_err(|it| SetupError::layer("init", it));
+        told(&Word::Starts { step: number })?;
+        let begins = || told(&Word::Begins { step: number });
+        let (status, peak) = run_step(room, step, stdin, begins)?;
         say(init, &Word::Used { peak }).map_err(|it| SetupError::layer("init", it))?;
         ended = match (status.code(), status.signal()) {
             (Some(code), _) => Ended::Exited { step: number, code },
@@ -87,7 +89,12 @@ fn stdin_of(text: &str) -> Result<Stdio, SetupError> {
 }
 
 /// Runs one step to its end, and ends what it left behind; returns the most memory that it had.
-fn run_step(room: &Room, step: &Step, stdin: Stdio) -> Result<(ExitStatus, u64), SetupError> {
+fn run_step(
+    room: &Room,
+    step: &Step,
+    stdin: Stdio,
+    begins: impl FnOnce() -> Result<(), SetupError>,
+) -> Result<(ExitStatus, u64), SetupError> {
     let Some((program, arguments)) = step.argv.split_first() else {
         return Err(SetupError::Plan { reason: "a step has a program".to_owned() });
     };
@@ -100,6 +107,8 @@ fn run_step(room: &Room, step: &Step, stdin: Stdio) -> Result<(ExitStatus, u64),
         .stdin(stdin)
         .spawn()
         .map_err(|err| SetupError::Program { program: program.clone(), reason: err.to_string() })?;
+    // From now on it is the program, and no part of this one any more.
+    begins()?;
     let failed = |err: &dyn std::fmt::Display| SetupError::layer("init", err);
     let ResUse { status, rusage } = child.wait4().map_err(|it| failed(&it))?;
     // Everybody in the namespace but init and this process; nobody left is fine.
