@@ -39,7 +39,7 @@ use tier::{Ended, Job, Missing, Sandbox, TierError};
 /// How the name of a language's capability begins.
 pub const PREFIX: &str = "code:";
 /// The most characters of code, and of what it reads.
-const MOST_TEXT: u64 = 1_000_000;
+pub const MOST_TEXT: u64 = 1_000_000;
 /// The time when nobody says otherwise, the least and the most, in seconds.
 const TIMES: (f64, f64, f64) = (30.0, 1.0, 300.0);
 /// The most time of a run.
@@ -250,7 +250,7 @@ impl Sandboxes {
                 (CodeStatus::Error, Some(code), Some(format!("it ended with exit code {code}")))
             }
             Ended::TimedOut => {
-                let text = format!("it did not end within {:.1} s", ran.took.as_secs_f64());
+                let text = format!("it did not end within {:.1} s", job.time.as_secs_f64());
                 (CodeStatus::Timeout, None, Some(text))
             }
             Ended::Stopped(reason) => (CodeStatus::Error, None, Some(reason)),
@@ -383,6 +383,17 @@ async fn answer(
     if job.time.is_zero() {
         return late(job.time, usage(None, 0));
     }
+    let _turn = match &job.session {
+        None => None,
+        Some(session) => match tokio::time::timeout(job.time, session.turn.lock()).await {
+            Ok(turn) => Some(turn),
+            Err(_) => {
+                let text = "another run in this session has not ended".to_owned();
+                let used = usage(None, 0);
+                return failed(Status::Error, ErrorKind::Exhausted, "session_busy", text, used);
+            }
+        },
+    };
     let result = match sandboxes.run(job, choice).await {
         Ok(result) => result,
         Err(error) => {

@@ -5,14 +5,14 @@ read from anywhere later: a program can import what is listed here and what that
 Nothing here knows the time or makes randomness: both are handed in, so that a run can be repeated.
 """
 
-import abc, argparse, array, ast, base64, binascii, bisect, calendar, cmath, codecs, collections
-import collections.abc, colorsys, configparser, contextlib, copy, csv, dataclasses, datetime
-import decimal, difflib, enum, fnmatch, fractions, functools, graphlib, gzip, hashlib, heapq, hmac
-import html, html.entities, html.parser, inspect, io, ipaddress, itertools, json, keyword, logging
-import math, numbers, operator, os.path, pprint, queue, random, re, reprlib, sched, secrets
-import shlex, statistics, string, struct, sys, textwrap, time, timeit, token, tokenize, traceback
-import types, typing, unicodedata, unittest, urllib.parse, uuid, weakref, xml.etree.ElementTree
-import zlib
+import _thread, abc, argparse, array, ast, base64, binascii, bisect, builtins, calendar, cmath
+import codecs, collections, collections.abc, colorsys, configparser, contextlib, copy, csv
+import dataclasses, datetime, decimal, difflib, enum, errno, fnmatch, fractions, functools
+import graphlib, gzip, hashlib, heapq, hmac, html, html.entities, html.parser, inspect, io
+import ipaddress, itertools, json, keyword, linecache, logging, math, numbers, operator, os
+import os.path, pprint, queue, random, re, reprlib, sched, secrets, shlex, statistics, string
+import struct, sys, textwrap, threading, time, timeit, token, tokenize, traceback, types, typing
+import unicodedata, unittest, urllib.parse, uuid, weakref, xml.etree.ElementTree, zlib
 
 import wit_world
 
@@ -112,8 +112,84 @@ def set_chance(seed):
     uuid.uuid4 = lambda: uuid.UUID(bytes=os_random(16), version=4)
 
 
+def nothing_there(*args, **kwargs):
+    """Stands for everything that would reach a file, a folder or a process."""
+    raise PermissionError(errno.EPERM, "there are no files and no processes in the Wasm sandbox")
+
+
+def no_thread(*args, **kwargs):
+    """Stands for whatever would begin a thread."""
+    raise RuntimeError("can't start new thread: there are none in the Wasm sandbox")
+
+
+def close_the_world():
+    """Makes what a bare component cannot do an error that a program can catch, instead of its end."""
+    builtins.open = io.open = io.open_code = os.open = nothing_there
+    for name in (
+        "access", "chdir", "chmod", "link", "listdir", "lstat", "makedirs", "mkdir", "popen", "readlink",
+        "remove", "removedirs", "rename", "replace", "rmdir", "scandir", "stat", "statvfs", "symlink",
+        "system", "truncate", "unlink", "utime", "walk",
+    ):
+        setattr(os, name, nothing_there)
+    os.getcwd = lambda: "/"
+    os.environ.clear()
+    _thread.start_new_thread = _thread.start_joinable_thread = no_thread
+    threading._start_joinable_thread = no_thread
+    # What is not in memory is not to be had: nothing is looked for anywhere.
+    sys.path.clear()
+    sys.meta_path[:] = [it for it in sys.meta_path if it.__name__ != "PathFinder"]
+    # Lines of what was frozen into the interpreter are not looked for either.
+    linecache.checkcache = lambda filename=None: None
+    linecache.lazycache = lambda filename, module_globals: False
+    linecache.updatecache = lambda filename, module_globals=None: []
+    linecache.getlines = lambda filename, module_globals=None: (
+        linecache.cache[filename][2] if filename == "main.py" else []
+    )
+
+
+def told(error, source):
+    """Returns an exception as the interpreter tells it, without its own frames: `traceback` looks for
+    files that are nowhere."""
+    text = f"{type(error).__name__}: {error}\n" if str(error) else f"{type(error).__name__}\n"
+    if isinstance(error, SyntaxError) and error.filename == "main.py":
+        line = source[error.lineno - 1].strip() if 0 < (error.lineno or 0) <= len(source) else ""
+        return f'  File "main.py", line {error.lineno}\n    {line}\n{type(error).__name__}: {error.msg}\n'
+    frames, trace = [], error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename == "main.py":
+            line = source[trace.tb_lineno - 1].strip() if trace.tb_lineno <= len(source) else ""
+            frames.append(f'  File "main.py", line {trace.tb_lineno}, in {code.co_name}\n    {line}\n')
+        trace = trace.tb_next
+    if len(frames) > 40:
+        between = f"  [{len(frames) - 40} more frames]\n"
+        frames = frames[:20] + [between] + frames[-20:]
+    if not frames:
+        return text
+    return "Traceback (most recent call last):\n" + "".join(frames) + text
+
+
+def chain(error, source):
+    """Returns an exception and what led to it, oldest first."""
+    parts, seen = [], set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        parts.append(told(error, source))
+        if error.__cause__ is not None:
+            parts.append("\nThe above exception was the direct cause of the following exception:\n\n")
+            error = error.__cause__
+        elif error.__context__ is not None and not error.__suppress_context__:
+            parts.append("\nDuring handling of the above exception, another exception occurred:\n\n")
+            error = error.__context__
+        else:
+            error = None
+    return "".join(reversed(parts))
+
+
 def run(code, args):
     """Runs a program; returns its exit code."""
+    close_the_world()
+    linecache.cache["main.py"] = (len(code), None, code.splitlines(keepends=True), "main.py")
     sys.argv = ["main.py", *args]
     module = types.ModuleType("__main__")
     module.__dict__["__builtins__"] = __builtins__
@@ -129,9 +205,7 @@ def run(code, args):
         print(stop.code, file=sys.stderr)
         return 1
     except BaseException as error:
-        trace = error.__traceback__.tb_next if error.__traceback__ else None
-        lines = traceback.format_exception(type(error), error, trace)
-        sys.stderr.write("".join(lines))
+        sys.stderr.write(chain(error, code.splitlines()))
         return 1
 
 

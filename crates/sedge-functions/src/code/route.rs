@@ -34,6 +34,36 @@ const DATA_SCIENCE: &[&str] =
 const NETWORK: &[&str] =
     &["requests", "urllib", "http", "https", "node:http", "node:https", "net", "socket"];
 
+/// What the Wasm snapshot of Python cannot have: other processes, threads, native libraries.
+const NOT_IN_WASM: &[&str] = &[
+    "asyncio",
+    "concurrent",
+    "ctypes",
+    "multiprocessing",
+    "pathlib",
+    "platform",
+    "pty",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "sqlite3",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "venv",
+    "zipfile",
+];
+
+/// Returns whether Python code asks for files, processes or threads.
+fn needs_a_system(language: Language, code: &str) -> bool {
+    let files =
+        ["open(", "os.listdir", "os.walk", "os.mkdir", "os.makedirs", "os.system", "os.popen"];
+    language == Language::Python
+        && (imports(language, code).iter().any(|it| NOT_IN_WASM.contains(&it.as_str()))
+            || files.iter().any(|it| code.contains(it)))
+}
+
 impl Class {
     /// Returns the class of code.
     pub fn of(language: Language, code: &str) -> Self {
@@ -118,6 +148,9 @@ pub(crate) fn wanted(language: Language, code: &str, in_session: bool) -> Wanted
     let about = format!("{} {} code", complexity.name(), class.name());
     let (tiers, why): (&[Tier], _) = match (language, class) {
         _ if in_session => (&[Tier::Native], "a session has files, which Wasm has not"),
+        (Language::Python, Class::General) if needs_a_system(language, code) => {
+            (&[Tier::Native], "it asks for files, processes or threads, which Wasm has not")
+        }
         (Language::Python | Language::JavaScript, Class::General) => {
             (&[Tier::Wasm, Tier::Native], "a fresh Wasm instance is enough")
         }
@@ -150,6 +183,15 @@ mod tests {
         for (length, name) in [(1000, "simple"), (1001, "medium"), (5001, "complex")] {
             assert_eq!(Complexity::of(Class::General, &"x".repeat(length)).name(), name);
         }
+    }
+
+    #[test]
+    fn what_wasm_has_not_runs_natively() {
+        let tiers = |code| wanted(Language::Python, code, false).tiers;
+        for code in ["import subprocess", "from pathlib import Path", "open('a', 'w')"] {
+            assert_eq!(tiers(code), [Tier::Native], "{code}");
+        }
+        assert_eq!(tiers("print(1 + 1)")[0], Tier::Wasm);
     }
 
     proptest! {

@@ -65,12 +65,27 @@ pub enum SessionAsk {
     },
 }
 
+/// One session: its folder, and whose run it is. Two runs at once would read each other's program.
+#[derive(Debug)]
+pub(crate) struct Session {
+    folder: Folder,
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
+
+impl std::ops::Deref for Session {
+    type Target = Folder;
+
+    fn deref(&self) -> &Folder {
+        &self.folder
+    }
+}
+
 /// Every session of a node.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     node: NodeId,
     folder: PathBuf,
-    open: Mutex<BTreeMap<String, (NodeId, Arc<Folder>)>>,
+    open: Mutex<BTreeMap<String, (NodeId, Arc<Session>)>>,
 }
 
 impl Sessions {
@@ -86,7 +101,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`], also when it is somebody else's.
-    pub(crate) fn get(&self, id: &str, asker: NodeId) -> Result<Arc<Folder>, Failure> {
+    pub(crate) fn get(&self, id: &str, asker: NodeId) -> Result<Arc<Session>, Failure> {
         let open = self.open();
         match open.get(id).filter(|(owner, _)| *owner == asker) {
             Some((_, folder)) => Ok(Arc::clone(folder)),
@@ -111,7 +126,8 @@ impl Sessions {
         let id = format!("{}-{chance}", node.get(..16).unwrap_or(&node));
         let folder = Folder::create(self.folder.join(&id), Limits::default().files);
         let folder = folder.map_err(refused)?;
-        open.insert(id.clone(), (asker, Arc::new(folder)));
+        let session = Session { folder, turn: tokio::sync::Mutex::new(()) };
+        open.insert(id.clone(), (asker, Arc::new(session)));
         Ok(json!({ "session_id": id }))
     }
 
@@ -148,7 +164,7 @@ impl Sessions {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, BTreeMap<String, (NodeId, Arc<Folder>)>> {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<String, (NodeId, Arc<Session>)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

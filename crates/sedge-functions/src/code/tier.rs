@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sedge_base::{ByteSize, ErrorKind, Timestamp};
-use sedge_sandbox::{Captured, Folder};
+use sedge_sandbox::Captured;
 use serde::{Deserialize, Serialize};
 
 use crate::code::language::Language;
+use crate::code::session::Session;
 
 /// A sort of sandbox, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,7 +55,7 @@ pub(crate) struct Job {
     /// How much memory it may have.
     pub(crate) memory: ByteSize,
     /// The folder of the session that it runs in; it stays until the run is over.
-    pub(crate) session: Option<Arc<Folder>>,
+    pub(crate) session: Option<Arc<Session>>,
     /// The date that it is told where it has no clock, and what its chance follows from.
     pub(crate) now: Timestamp,
     pub(crate) seed: u32,
