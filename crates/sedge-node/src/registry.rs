@@ -188,7 +188,7 @@ impl Entry {
         schema.validate(&value).map_err(|error| {
             let place = error.instance_path().to_string();
             let place = if place.is_empty() { "its top".to_owned() } else { format!("`{place}`") };
-            invalid(format!("the input of `{name}` is wrong at {place}: {error}"))
+            invalid(format!("the input of `{name}` is wrong at {place}: {}", error.masked()))
         })
     }
 

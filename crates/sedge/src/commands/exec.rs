@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sedge_base::{ByteSize, ErrorKind, Secret};
-use sedge_functions::code::{CodeResult, CodeStatus, Language, PREFIX};
+use sedge_functions::code::{CodeResult, CodeStatus, Language, MOST_TEXT, PREFIX};
 use serde_json::{Value, json};
 
 use crate::api::{Api, decode, segment};
@@ -70,9 +70,11 @@ impl Exec {
             Some(token) => Api::with_key(&home, Secret::new(token.clone()))?,
         };
         let language = self.language()?;
+        let code = short("the code", self.read_code()?)?;
+        let stdin = self.stdin.as_deref().map(read).transpose()?.unwrap_or_default();
         let mut input = json!({
-            "code": self.read_code()?,
-            "stdin": self.stdin.as_deref().map(read).transpose()?.unwrap_or_default(),
+            "code": code,
+            "stdin": short("what the code reads", stdin)?,
             "timeout": self.timeout.as_secs_f64(),
             "sandbox": self.sandbox,
         });
@@ -111,6 +113,17 @@ impl Exec {
             (None, None) => Ok(String::new()),
         }
     }
+}
+
+/// Returns a text that a node takes.
+fn short(what: &str, text: String) -> Result<String, Failed> {
+    let count = text.chars().count() as u64;
+    if count > MOST_TEXT {
+        let message = format!("{what} has {count} characters, at most {MOST_TEXT} are taken");
+        return Err(Failed::new(ErrorKind::Invalid, message)
+            .hint("put what it reads into a session: `sedge session put`"));
+    }
+    Ok(text)
 }
 
 /// Reads a text, or the standard input when its name is `-`.

@@ -258,6 +258,28 @@ fn row_161_an_exit_code_is_an_error() {
     );
     let got = exec(&one, "c", "int main(void) { return *(int *)0; }", &[]);
     assert_eq!((&got["status"], &got["exit_code"]), (&"error".into(), &Value::Null), "{got}");
+
+    // In Wasm too: what was written before stays, and the exception says where.
+    let two = with_snapshots("two");
+    for (code, exception) in [
+        ("print('before')\nimport sys\nsys.exit(3)", ""),
+        (
+            "print('before')\n1 / 0",
+            "line 2, in <module>\n    1 / 0\nZeroDivisionError: division by zero\n",
+        ),
+        ("print('before')\nimport nothere", "ModuleNotFoundError: No module named 'nothere'\n"),
+        ("print('before')\nraise ValueError from KeyError(1)", "direct cause"),
+        ("print('before')\nprint(io.open)", "NameError: name 'io' is not defined\n"),
+    ] {
+        let got = exec(&two, "python", code, &["--sandbox", "wasm"]);
+        let exit = if exception.is_empty() { 3 } else { 1 };
+        assert_eq!((&got["status"], &got["exit_code"]), (&"error".into(), &exit.into()), "{got}");
+        assert_eq!(got["stdout"], "before\n", "{got}");
+        assert!(got["stderr"].as_str().unwrap().contains(exception), "{got}");
+    }
+    let files = "try:\n    open('/etc/passwd')\nexcept OSError as error:\n    print('none')";
+    assert_eq!(exec(&two, "python", files, &["--sandbox", "wasm"])["stdout"], "none\n");
+    assert_eq!(exec(&two, "python", files, &[])["destination"], "native", "it asks for files");
 }
 
 #[test]
@@ -385,6 +407,113 @@ fn nothing_gets_out_of_a_native_sandbox() {
     }
     let flood = exec(&one, "bash", "cat /dev/zero", &[]);
     assert_eq!(flood["error_message"], "it wrote more than 64 MiB", "{flood}");
+}
+
+/// What each of these would reach or keep belongs to the machine and to no process of the sandbox.
+#[test]
+fn what_the_kernel_keeps_for_programs_is_bounded_too() {
+    let one = Machine::up("one");
+    let refused = "
+import ctypes, mmap, socket
+def tries(what, work):
+    try:
+        work()
+        print(what, 'allowed')
+    except PermissionError:
+        pass
+a, b = socket.socketpair()
+tries('datagrams', lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+tries('raw', lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_RAW))
+tries('buffers', lambda: a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24))
+tries('bind', lambda: a.bind('/code/socket'))
+tries('connect', lambda: a.connect('/code/socket'))
+tries('shared memory', lambda: mmap.mmap(-1, 1 << 20))
+libc = ctypes.CDLL(None, use_errno=True)
+context = ctypes.c_ulong(0)
+if libc.syscall(206, 1000, ctypes.byref(context)) == 0:
+    print('io_setup allowed')
+print(open('/proc/self/oom_score_adj').read().strip())
+a.sendall(b'x')
+print(b.recv(1).decode())
+";
+    let got = native(&one, "python", refused);
+    assert_eq!(got["stdout"], "1000\nx\n", "{got}");
+    // Full buffers of sockets, and page tables, count as memory.
+    let sockets = "
+import os, socket, time
+for child in range(8):
+    if os.fork() == 0:
+        held = []
+        for _ in range(100):
+            a, b = socket.socketpair()
+            a.setblocking(False)
+            try:
+                while True:
+                    a.send(bytes(65536))
+            except BlockingIOError:
+                held.append((a, b))
+        time.sleep(20)
+time.sleep(20)
+";
+    let tables = "
+import mmap, time
+held = mmap.mmap(-1, 1 << 40, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, mmap.PROT_READ)
+held.madvise(15)
+for at in range(0, 1 << 40, 1 << 21):
+    held[at]
+time.sleep(20)
+";
+    for (what, code) in [("sockets", sockets), ("page tables", tables)] {
+        let got = native(&one, "python", code);
+        let message = got["error_message"].as_str().unwrap_or_default();
+        assert!(message.contains("memory"), "{what}: {got}");
+    }
+}
+
+#[test]
+fn what_a_node_was_started_with_stays_with_the_node() {
+    let one = Machine::new("one", vec!["--no-model"]);
+    let secret = one.folder().join("secret");
+    fs::write(&secret, "the secret").unwrap();
+    let up = one.command(&["up", "--no-model", "--detach", "--listen", "127.0.0.1:0"]);
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "exec 7<>\"$SECRET\"; exec \"$0\" \"$@\""]).arg(up.get_program());
+    shell
+        .args(up.get_args())
+        .env("SECRET", &secret)
+        .envs(up.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    assert!(shell.status().unwrap().success());
+    let got = exec(&one, "bash", "cat <&7; echo over >&7; ls /proc/self/fd | wc -l", &[]);
+    one.json(&["down"]);
+    assert!(!got["stdout"].as_str().unwrap().contains("secret"), "{got}");
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "the secret");
+}
+
+#[test]
+fn two_runs_in_one_session_do_not_run_each_others_code() {
+    let one = Machine::up("one");
+    let opened = one.json(&["session", "open"]);
+    let session = opened["session_id"].as_str().unwrap();
+    thread::scope(|scope| {
+        let runs: Vec<_> = (0..4)
+            .map(|number| {
+                let one = &one;
+                scope.spawn(move || {
+                    let code = format!("print('run {number}')");
+                    let got = exec(one, "python", &code, &["--session", session]);
+                    assert_eq!(got["stdout"], format!("run {number}\n"), "{got}");
+                })
+            })
+            .collect();
+        for run in runs {
+            run.join().unwrap();
+        }
+    });
+    // A path that is too deep to be looked into counts as too much.
+    let deep = "import os\nfor _ in range(2000):\n    os.mkdir('deeper'); os.chdir('deeper')\n\
+                import time; time.sleep(20)";
+    let got = exec(&one, "python", deep, &["--session", session]);
+    assert!(got["error_message"].as_str().unwrap_or_default().contains("100 MiB"), "{got}");
 }
 
 #[test]
