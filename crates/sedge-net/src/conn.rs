@@ -70,6 +70,9 @@ pub struct Facts {
     pub dialled_by: Side,
     /// How far away the peer is.
     pub path: PathClass,
+    /// Whether it passes through this machine alone, and not even through its network; both ends say
+    /// the same.
+    pub same_host: bool,
     /// The time to the peer and back, once it was measured.
     pub rtt: Option<Duration>,
 }

@@ -235,6 +235,8 @@ struct Wire {
     /// The one that dialled, and the other.
     nodes: [NodeId; 2],
     protocol: Protocol,
+    /// Whether both were on one machine when it was dialled.
+    same_host: bool,
     path: watch::Sender<PathClass>,
     ended: watch::Sender<Option<Ending>>,
     pipes: Mutex<Vec<Weak<Pipe>>>,
@@ -242,8 +244,9 @@ struct Wire {
 
 impl Wire {
     fn new(nodes: [NodeId; 2], protocol: Protocol, path: PathClass) -> Arc<Self> {
+        let same_host = path == PathClass::Local;
         let (path, ended) = (watch::Sender::new(path), watch::Sender::new(None));
-        Arc::new(Self { nodes, protocol, path, ended, pipes: Mutex::default() })
+        Arc::new(Self { nodes, protocol, same_host, path, ended, pipes: Mutex::default() })
     }
 
     /// Ends the connection; the first ending counts.
@@ -317,6 +320,7 @@ impl Link for MemoryLink {
             protocol: self.wire.protocol,
             dialled_by: self.dialled_by,
             path: *self.wire.path.borrow(),
+            same_host: self.wire.same_host,
             rtt: Some(Duration::ZERO),
         }
     }

@@ -89,10 +89,11 @@ pub(crate) fn start(
 #[async_trait]
 impl Link for MuxLink {
     fn facts(&self) -> Facts {
-        let Terms { peer, protocol, dialled_by, path, .. } = self.terms;
+        // Sealed memory is handed over between processes of one machine alone.
+        let Terms { peer, protocol, dialled_by, path, sealed: same_host, .. } = self.terms;
         let rtt = self.rtt.load(Relaxed);
         let rtt = (rtt != u64::MAX).then(|| Duration::from_micros(rtt));
-        Facts { peer, protocol, dialled_by, path, rtt }
+        Facts { peer, protocol, dialled_by, path, same_host, rtt }
     }
 
     async fn stream(&self, opener: Side) -> Result<Halves, ConnError> {

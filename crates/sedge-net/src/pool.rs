@@ -1,9 +1,9 @@
 //! Connections to peers: dialled when somebody needs one, shared, and replaced when they die.
 //!
 //! One connection per peer is given out: the youngest, which is the one that is surely alive. When both
-//! ends dial at the same moment, both go over to the one that the smaller node id dialled as soon as it
-//! has outlived that moment; until then an older one may be left from a peer that was killed and started
-//! anew. Those that are given to nobody still carry what was begun on them, and are closed once they are
+//! ends dial at the same moment, both go over to the nearer one, or to that which the smaller node id
+//! dialled, as soon as it has outlived that moment; until then an older one may be left from a peer that
+//! was killed and started anew. Those that are given to nobody still carry what was begun on them, and are closed once they are
 //! quiet. A connection that nobody uses is closed when both ends say so.
 
 mod backoff;
@@ -287,6 +287,18 @@ impl Pool {
         }
     }
 
+    /// Adopts every connection that the transport accepts, for as long as the pool's scope lasts: for
+    /// those whose transport accepts [`Protocol::Mesh`] alone.
+    pub fn adopt_accepted(&self) {
+        let pool = self.clone();
+        self.0.scope.spawn("pool acceptor", |cancel| async move {
+            let accept = || cancel.run_until_cancelled(pool.0.transport.accept());
+            while let Some(Some(conn)) = accept().await {
+                pool.adopt(conn).await;
+            }
+        });
+    }
+
     /// Goes over to the older one of two connections that were dialled at the same moment, once it has
     /// shown that it is alive by outliving that moment.
     fn settle(&self, state: &mut State, now: Instant) {
@@ -304,14 +316,18 @@ impl Pool {
 
     /// Decides between a connection and a younger one, if both are alive; both ends decide alike.
     fn keeps(&self, old: &Live, young: &Live) -> bool {
-        let (by_old, by_young) = (old.conn.facts().dialled_by, young.conn.facts().dialled_by);
+        let (of_old, of_young) = (old.conn.facts(), young.conn.facts());
+        if of_old.same_host != of_young.same_host {
+            return of_old.same_host;
+        }
+        let (by_old, by_young) = (of_old.dialled_by, of_young.dialled_by);
         // Nobody dials again who still has a connection, except when both dial at once.
         if by_old == by_young || young.since.saturating_duration_since(old.since) > SAME_MOMENT {
             return false;
         }
         let dialler = |by| match by {
             Side::Us => self.0.us,
-            Side::Peer => old.conn.peer(),
+            Side::Peer => of_old.peer,
         };
         dialler(by_old) < dialler(by_young)
     }

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use sedge_base::{NodeId, Secret, SwarmId, TaskScope};
 use sedge_net::{
-    Admission, FrameReader, FrameWriter, Heed, Local, LocalOptions, PeerAddr, Pool, PoolOptions,
-    Protocol, Quic, QuicOptions, Standing, Swarm, SwarmOptions, Times, Topic, Transport,
-    USUAL_HOPS,
+    Admission, Heed, Local, LocalOptions, PeerAddr, Pool, PoolOptions, Protocol, Quic, QuicOptions,
+    Standing, Swarm, SwarmOptions, Times, Topic, Transport, USUAL_HOPS,
 };
 use sedge_trust::Identity;
 use tokio::time::{Instant, timeout};
@@ -79,7 +78,7 @@ fn join(
         seed: id.into(),
         ..PoolOptions::default()
     };
-    let (pool, mut served) = Pool::new(Arc::clone(&transport), pooled, scope);
+    let (pool, served) = Pool::new(Arc::clone(&transport), pooled, scope);
     let swarm_id = SwarmId::from_bytes([1; 8]);
     let mut options = SwarmOptions::new(swarm_id, keys(id), Arc::new(Everybody));
     options.direct = transport.place().direct;
@@ -87,50 +86,8 @@ fn join(
     options.times = times(members);
     options.dial_within = Duration::from_secs(10);
     let swarm = Swarm::start(pool.clone(), seeds, options, scope);
-    let adopting = pool.clone();
-    scope.spawn("acceptor", |cancel| async move {
-        loop {
-            let conn = tokio::select! {
-                () = cancel.cancelled() => return,
-                conn = transport.accept() => conn,
-            };
-            let Some(conn) = conn else { return };
-            adopting.adopt(conn).await;
-        }
-    });
-    let (serving, inner) = (swarm.clone(), scope.clone());
-    scope.spawn("server", |cancel| async move {
-        loop {
-            let conn = tokio::select! {
-                () = cancel.cancelled() => return,
-                conn = served.recv() => conn,
-            };
-            let Some(conn) = conn else { return };
-            let (serving, streams, ended) = (serving.clone(), inner.clone(), pool.clone());
-            inner.spawn("connection", |cancel| async move {
-                while let Some(Ok(stream)) = cancel.run_until_cancelled(conn.accept()).await {
-                    let (serving, pool, conn) = (serving.clone(), ended.clone(), conn.clone());
-                    streams.spawn("stream", move |cancel| async move {
-                        let mut reader = FrameReader::new(stream.recv);
-                        let mut writer = FrameWriter::new(stream.send);
-                        let read = async {
-                            match reader.next().await {
-                                Ok(Some(first)) if first.kind == sedge_net::REST => {
-                                    drop(pool.answer_rest(&conn, &mut writer).await);
-                                }
-                                Ok(Some(first)) => {
-                                    drop(serving.serve(conn.peer(), first, &mut reader).await);
-                                }
-                                Ok(None) | Err(_) => {}
-                            }
-                        };
-                        cancel.run_until_cancelled(read).await;
-                    });
-                }
-                ended.ended(&conn);
-            });
-        }
-    });
+    pool.adopt_accepted();
+    swarm.serve_pool(&pool, served, scope);
     swarm
 }
 

@@ -54,6 +54,7 @@ impl Link for QuicLink {
             protocol: self.protocol,
             dialled_by: side(&self.conn),
             path: used.as_ref().map_or(PathClass::Direct, |it| path_class(it.remote_addr())),
+            same_host: false,
             rtt: used.map(|it| it.rtt()),
         }
     }

@@ -4,15 +4,19 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sedge_base::{ErrorKind, NodeId};
+use sedge_base::{ErrorKind, NodeId, TaskScope};
 use tokio::io::AsyncRead;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::Swarm;
 use super::drive::Inner;
 use super::wire::{Key, Malformed, Message, SWARM};
-use crate::frame::{Frame, FrameError, FrameReader};
+use crate::conn::Conn;
+use crate::frame::{Frame, FrameError, FrameReader, FrameWriter};
 use crate::gossip::{Quota, Rate};
+use crate::pool::{Pool, REST};
+use crate::stream::Stream;
 
 /// Streams of one peer that are read at one time: one, and those that are about to end.
 const STREAMS: usize = 8;
@@ -125,5 +129,40 @@ impl Swarm {
             next = reader.next().await?;
         }
         Ok(())
+    }
+
+    /// Serves every connection that a pool gives until `scope` ends, for those who speak of nothing but
+    /// the swarm with their peers. `served` is what [`Pool::new`] returned beside the pool.
+    pub fn serve_pool(&self, pool: &Pool, mut served: mpsc::Receiver<Conn>, scope: &TaskScope) {
+        let (swarm, pool, inner) = (self.clone(), pool.clone(), scope.clone());
+        scope.spawn("swarm server", |cancel| async move {
+            while let Some(Some(conn)) = cancel.run_until_cancelled(served.recv()).await {
+                let (swarm, pool, streams) = (swarm.clone(), pool.clone(), inner.clone());
+                inner.spawn("swarm connection", |cancel| async move {
+                    while let Some(Ok(stream)) = cancel.run_until_cancelled(conn.accept()).await {
+                        let (swarm, pool, conn) = (swarm.clone(), pool.clone(), conn.clone());
+                        streams.spawn("swarm stream", |cancel| async move {
+                            cancel
+                                .run_until_cancelled(swarm.serve_stream(&pool, &conn, stream))
+                                .await;
+                        });
+                    }
+                    pool.ended(&conn);
+                });
+            }
+        });
+    }
+
+    /// Serves one stream; whoever breaks the protocol sees it end.
+    async fn serve_stream(&self, pool: &Pool, conn: &Conn, stream: Stream) {
+        let mut reader = FrameReader::new(stream.recv);
+        let mut writer = FrameWriter::new(stream.send);
+        match reader.next().await {
+            Ok(Some(first)) if first.kind == REST => {
+                drop(pool.answer_rest(conn, &mut writer).await);
+            }
+            Ok(Some(first)) => drop(self.serve(conn.peer(), first, &mut reader).await),
+            Ok(None) | Err(_) => {}
+        }
     }
 }

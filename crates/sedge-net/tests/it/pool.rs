@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sedge_base::{NodeId, TaskScope};
 use sedge_net::{
-    CloseReason, Conn, DialError, Frame, FrameReader, FrameWriter, Memory, MemoryNet, PeerAddr,
-    Pool, PoolOptions, Protocol, REST, Transport,
+    CloseReason, Conn, DialError, Frame, FrameReader, FrameWriter, Memory, MemoryNet, PathClass,
+    PeerAddr, Pool, PoolOptions, Protocol, REST, Transport,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -35,17 +35,7 @@ impl Node {
         let options = PoolOptions { seed: u64::from(id.as_bytes()[0]), ..options };
         let dialler: Arc<dyn Transport> = Arc::<Memory>::clone(&transport);
         let (pool, served) = Pool::new(dialler, options, &scope);
-        let (accepting, adopting) = (Arc::clone(&transport), pool.clone());
-        scope.spawn("acceptor", |cancel| async move {
-            loop {
-                let conn = tokio::select! {
-                    () = cancel.cancelled() => return,
-                    conn = accepting.accept() => conn,
-                };
-                let Some(conn) = conn else { return };
-                adopting.adopt(conn).await;
-            }
-        });
+        pool.adopt_accepted();
         Self { id, transport, pool, served, scope }
     }
 
@@ -97,6 +87,24 @@ async fn both_ends_keep_the_same_one_of_two() {
         "the peer closed the connection: another connection between the two nodes is kept"
     );
     assert!(a.pool.live(b.id).unwrap().is_same(&by_a));
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_ends_keep_the_one_that_stays_on_this_machine() {
+    for (near, far) in [(1, 2), (2, 1)] {
+        let net = MemoryNet::new();
+        let (a, b) = (Node::join(&net, near), Node::join(&net, far));
+        let to_b = b.transport.place().peer_addr();
+        let to_a = a.transport.place().peer_addr();
+        let here = b.transport.dial(&to_a, Protocol::Mesh, SOON).await.unwrap();
+        net.set_path(a.id, b.id, PathClass::Lan);
+        let outside = a.transport.dial(&to_b, Protocol::Mesh, SOON).await.unwrap();
+        tokio::join!(a.pool.adopt(outside), b.pool.adopt(here));
+        tokio::time::sleep(Duration::from_millis(3500)).await;
+        for (one, other) in [(&a, &b), (&b, &a)] {
+            assert!(one.conn(other).await.unwrap().facts().same_host);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use sedge_base::{Clock, NodeId, SwarmId, TaskScope, Timestamp};
 use sedge_net::{
-    Admission, Conn, FrameReader, FrameWriter, Memory, MemoryNet, PeerAddr, Pool, PoolOptions,
-    Protocol, Quic, QuicOptions, REST, Standing, Swarm, SwarmEvent, SwarmOptions, Transport,
+    Admission, FrameReader, Memory, MemoryNet, PeerAddr, Pool, PoolOptions, Protocol, Quic,
+    QuicOptions, Standing, Swarm, SwarmEvent, SwarmOptions, Transport,
 };
 use sedge_trust::Identity;
 use tokio::time::timeout;
@@ -52,7 +52,7 @@ impl Agent {
             seed: id.into(),
             ..PoolOptions::default()
         };
-        let (pool, mut served) = Pool::new(Arc::clone(&transport), pooled, &scope);
+        let (pool, served) = Pool::new(Arc::clone(&transport), pooled, &scope);
         let (swarm_id, everybody) = (SwarmId::from_bytes([5; 8]), Guests::everybody());
         let mut options = SwarmOptions::new(swarm_id, identity, everybody);
         options.direct = transport.place().direct;
@@ -60,35 +60,8 @@ impl Agent {
         options.clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
         adjust(&mut options);
         let swarm = Swarm::start(pool.clone(), seeds, options, &scope);
-        let (accepting, adopting) = (Arc::clone(&transport), pool.clone());
-        scope.spawn("acceptor", |cancel| async move {
-            loop {
-                let conn = tokio::select! {
-                    () = cancel.cancelled() => return,
-                    conn = accepting.accept() => conn,
-                };
-                let Some(conn) = conn else { return };
-                adopting.adopt(conn).await;
-            }
-        });
-        let (serving, here, ended) = (swarm.clone(), scope.clone(), pool.clone());
-        scope.spawn("server", |cancel| async move {
-            loop {
-                let conn = tokio::select! {
-                    () = cancel.cancelled() => return,
-                    conn = served.recv() => conn,
-                };
-                let Some(conn) = conn else { return };
-                let (serving, inner, ended) = (serving.clone(), here.clone(), ended.clone());
-                here.spawn("connection", |cancel| async move {
-                    tokio::select! {
-                        () = cancel.cancelled() => {}
-                        () = serve((serving, ended.clone()), &conn, &inner) => {}
-                    }
-                    ended.ended(&conn);
-                });
-            }
-        });
+        pool.adopt_accepted();
+        swarm.serve_pool(&pool, served, &scope);
         Self { node, swarm, pool, transport, scope }
     }
 
@@ -114,29 +87,6 @@ impl Agent {
     /// Leaves in good order.
     pub(crate) async fn leave(&self) {
         self.scope.shutdown(SOON).await.unwrap();
-    }
-}
-
-async fn serve((swarm, pool): (Swarm, Pool), conn: &Conn, scope: &TaskScope) {
-    while let Ok(stream) = conn.accept().await {
-        let (swarm, pool, conn) = (swarm.clone(), pool.clone(), conn.clone());
-        scope.spawn("stream", move |cancel| async move {
-            let mut reader = FrameReader::new(stream.recv);
-            let mut writer = FrameWriter::new(stream.send);
-            let read = async {
-                match reader.next().await {
-                    Ok(Some(first)) if first.kind == REST => {
-                        drop(pool.answer_rest(&conn, &mut writer).await);
-                    }
-                    Ok(Some(first)) => drop(swarm.serve(conn.peer(), first, &mut reader).await),
-                    Ok(None) | Err(_) => {}
-                }
-            };
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = read => {}
-            }
-        });
     }
 }
 

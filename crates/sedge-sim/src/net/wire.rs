@@ -190,6 +190,7 @@ impl Link for SimLink {
             protocol: self.wire.protocol,
             dialled_by: if self.end == 0 { Side::Us } else { Side::Peer },
             path: PathClass::Lan,
+            same_host: false,
             rtt: Some(self.net.rtt(self.us(), self.peer())),
         }
     }
