@@ -47,6 +47,8 @@ const REFUSED: &[c_long] = &[
     libc::SYS_accept,
     libc::SYS_accept4,
     libc::SYS_setsockopt,
+    // a session of its own has its own share of the processor beside the node's
+    libc::SYS_setsid,
     // the kernel itself
     libc::SYS_bpf,
     libc::SYS_perf_event_open,

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, getppid, kill_process_group, setsid, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getppid, kill_process_group, setpgid, wait};
 use wait4::{ResUse, Wait4};
 
 use crate::keeper::{read_line, say, stdin_socket};
@@ -39,8 +39,9 @@ fn run(init: &UnixStream, room: &Room) -> Result<Ended, SetupError> {
     rights::give_up()?;
     rights::fence()?;
     filter::apply()?;
-    // Away from the terminal, if there is one.
-    let _ = setsid();
+    // Away from what a terminal sends to the node; it stays in the node's session, beside which it would
+    // get a share of the processor as large as the node's.
+    let _ = setpgid(None, None);
     put_files(room)?;
     let mut ended = Ended::Exited { step: 0, code: 0 };
     for (number, step) in room.steps.iter().enumerate() {

@@ -414,7 +414,7 @@ fn nothing_gets_out_of_a_native_sandbox() {
 fn what_the_kernel_keeps_for_programs_is_bounded_too() {
     let one = Machine::up("one");
     let refused = "
-import ctypes, mmap, socket
+import ctypes, mmap, os, socket
 def tries(what, work):
     try:
         work()
@@ -428,6 +428,10 @@ tries('buffers', lambda: a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 
 tries('bind', lambda: a.bind('/code/socket'))
 tries('connect', lambda: a.connect('/code/socket'))
 tries('shared memory', lambda: mmap.mmap(-1, 1 << 20))
+# Its own session would have a share of the processor as large as the node's.
+tries('a session', os.setsid)
+tries('a rank', lambda: os.nice(-1))
+print(os.nice(0))
 libc = ctypes.CDLL(None, use_errno=True)
 context = ctypes.c_ulong(0)
 if libc.syscall(206, 1000, ctypes.byref(context)) == 0:
@@ -437,7 +441,7 @@ a.sendall(b'x')
 print(b.recv(1).decode())
 ";
     let got = native(&one, "python", refused);
-    assert_eq!(got["stdout"], "1000\nx\n", "{got}");
+    assert_eq!(got["stdout"], "19\n1000\nx\n", "{got}");
     // Full buffers of sockets, and page tables, count as memory.
     let sockets = "
 import os, socket, time
