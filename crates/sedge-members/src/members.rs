@@ -216,6 +216,9 @@ impl Known {
     }
 }
 
+/// What a node may be called by whoever asks it.
+const HERE: &str = "here";
+
 impl Members {
     /// Makes the roster of the swarm with this owner's key, with records that were checked before.
     pub fn new(me: NodeId, owner: NodeId, clock: Clock) -> Self {
@@ -553,7 +556,8 @@ impl Members {
         self.read().list.get(node).map_or_else(|| node.short(), |it| it.name().to_owned())
     }
 
-    /// Finds a member by name, id or the beginning of an id (four characters at least).
+    /// Finds a member by name, id or the beginning of an id (four characters at least); `here` is this
+    /// node where no member has that name.
     ///
     /// # Errors
     ///
@@ -571,6 +575,7 @@ impl Members {
                 let text = format!("several nodes fit `{text}`; give more of the id");
                 Err(Failure::new(ErrorKind::Invalid, "ambiguous_node", text))
             }
+            (None, _) if text == HERE => Ok(self.me),
             (None, _) => {
                 let text = format!("no node of this swarm is called `{text}`");
                 Err(Failure::new(ErrorKind::NotFound, "unknown_node", text))
@@ -683,6 +688,13 @@ mod tests {
 
     fn admitted(members: &Members, node: NodeId) -> bool {
         members.admits(node, Protocol::Mesh)
+    }
+
+    #[test]
+    fn here_is_this_node_unless_a_member_has_the_name() {
+        let members = three(&Owner::from_seed(&[1; 32]));
+        assert_eq!(members.find("here").unwrap(), ME);
+        assert_eq!(members.find("nobody").unwrap_err().code, "unknown_node");
     }
 
     #[test]
