@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::code::language::Language;
+
 /// The name of the capability.
 pub const SESSION: &str = "code:session";
 /// The most sessions at the same time: each may take as much room as one run.
@@ -144,7 +146,12 @@ impl Sessions {
                     let text = format!("a file of a session has at most {MOST_FILE}");
                     return Err(Failure::new(ErrorKind::Exhausted, "file_too_large", text));
                 }
-                self.get(&session_id, asker)?.put(&path, &bytes).map_err(refused)?;
+                let session = self.get(&session_id, asker)?;
+                if Language::all().any(|it| it.facts().file == path) {
+                    let text = format!("`{path}` is the name that code runs under: take another");
+                    return Err(Failure::new(ErrorKind::Invalid, "reserved_name", text));
+                }
+                session.put(&path, &bytes).map_err(refused)?;
                 Ok(json!({ "path": path, "bytes": bytes.len() }))
             }
             SessionAsk::Get { session_id, path } => {
@@ -174,7 +181,11 @@ fn refused(error: FolderError) -> Failure {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    Failure::new(error.kind(), "session_file", text)
+    let code = match error.kind() {
+        ErrorKind::NotFound => "unknown_file",
+        _ => "session_file",
+    };
+    Failure::new(error.kind(), code, text)
 }
 
 /// The capability of a node's sessions.
@@ -272,6 +283,20 @@ mod tests {
         assert!(sessions.answer(close(), two).is_err() && path.exists());
         sessions.answer(close(), one).unwrap();
         assert!(!path.exists() && sessions.get(id, one).is_err());
+    }
+
+    #[test]
+    fn a_file_of_a_session_is_not_lost_to_the_code_that_runs_in_it() {
+        let (_folder, sessions) = sessions();
+        let one = NodeId::from_bytes([1; 32]);
+        let made = sessions.answer(SessionAsk::Open {}, one).unwrap();
+        let put = |path: &str| {
+            let session_id = made["session_id"].as_str().unwrap().to_owned();
+            let put = SessionAsk::Put { session_id, path: path.to_owned(), content: String::new() };
+            sessions.answer(put, one)
+        };
+        assert_eq!(put("main.py").unwrap_err().code, "reserved_name");
+        put("data/main.py").unwrap();
     }
 
     #[test]

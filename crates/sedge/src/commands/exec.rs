@@ -21,12 +21,13 @@ const INPUT_LIMIT: u64 = 8 << 20;
 
 /// Run code in a sandbox, here or on another machine
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["file", "code"]))]
 pub(crate) struct Exec {
     /// The file that holds the code, or `-` for the standard input
-    #[arg(value_name = "FILE", required_unless_present = "code")]
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// The code itself
-    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+    #[arg(long, value_name = "TEXT")]
     code: Option<String>,
     /// The language: python, javascript, java, cpp, c, go, rust or bash; the file's ending tells it
     #[arg(long, value_name = "LANGUAGE", value_parser = language)]

@@ -28,8 +28,8 @@ enum What {
     /// Open a session; it lives until it is closed or its node stops
     Open {
         /// The node, by name or id
-        #[arg(long, value_name = "NODE")]
-        on: Option<String>,
+        #[arg(long, value_name = "NODE", default_value = "here")]
+        on: String,
     },
     /// Bring a file up
     Put {
@@ -73,7 +73,7 @@ impl Session {
         let api = Api::of_home(&settings.home()?)?;
         match self.what {
             What::Open { on } => {
-                let mut opened = ask(&api, on.as_deref(), &SessionAsk::Open {})?;
+                let mut opened = ask(&api, Some(&on), &SessionAsk::Open {})?;
                 let words = opened["session_id"].as_str().unwrap_or_default().to_owned();
                 ui.result(&opened.take(), || words);
             }
