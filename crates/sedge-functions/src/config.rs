@@ -6,6 +6,11 @@ use std::time::Duration;
 use sedge_base::{ByteSize, ErrorKind};
 use serde::{Deserialize, Deserializer};
 
+use crate::outbound::{Place, Reach, Walls};
+
+/// The most places of this machine and its networks that are named.
+const MOST_LOCAL: usize = 64;
+
 /// `[functions]`, as written in the node's config file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,6 +38,12 @@ pub struct FunctionsSection {
     /// How much precompiled code is kept on disk, such as `1GiB`; the oldest goes first.
     #[serde(deserialize_with = "size_from_text")]
     pub cache_size: ByteSize,
+    /// How far functions reach that are deployed with places to send requests to: `none`, or `public`
+    /// addresses and what `local_places` names.
+    pub outbound: Reach,
+    /// Places on this machine and its networks that functions may be deployed with, such as
+    /// `http://127.0.0.1:8080`; at most 64.
+    pub local_places: Vec<Place>,
 }
 
 impl Default for FunctionsSection {
@@ -47,6 +58,8 @@ impl Default for FunctionsSection {
             pool: 1000,
             max_component_size: ByteSize::from_mib(32),
             cache_size: ByteSize::from_mib(1024),
+            outbound: Reach::default(),
+            local_places: Vec::new(),
         }
     }
 }
@@ -63,6 +76,7 @@ pub struct FunctionsConfig {
     pub(crate) pool: u32,
     pub(crate) max_component_size: ByteSize,
     pub(crate) cache_size: ByteSize,
+    pub(crate) walls: Walls,
 }
 
 /// A value of the config that no node can run with.
@@ -103,8 +117,13 @@ impl TryFrom<FunctionsSection> for FunctionsConfig {
             pool,
             max_component_size,
             cache_size,
+            outbound,
+            local_places,
         } = section;
         let wrong = |key, must_be| Err(ConfigError { key, must_be });
+        if local_places.len() > MOST_LOCAL {
+            return wrong("functions.local_places", "at most 64 places");
+        }
         if fuel == 0 {
             return wrong("functions.fuel", "at least 1");
         }
@@ -136,6 +155,7 @@ impl TryFrom<FunctionsSection> for FunctionsConfig {
             pool,
             max_component_size,
             cache_size,
+            walls: Walls { reach: outbound, local: local_places },
         })
     }
 }

@@ -11,8 +11,9 @@ use wasmtime::component::{Component, Linker, Type};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::call::Program;
-use crate::host::{Bare, Surroundings, Wasi, interface};
+use crate::host::{Bare, OUTGOING, Surroundings, Wasi, interface};
 use crate::nesting::{DEEPEST, depth};
+use crate::outbound::Outbound;
 
 /// A function that somebody wants to have here.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Deployment {
     pub env: BTreeMap<String, String>,
     /// Arguments that the guest sees.
     pub args: Vec<String>,
+    /// Where the guest may send requests, and what the host adds to them.
+    pub outbound: Outbound,
     /// Labels that routes filter by.
     pub labels: BTreeMap<String, String>,
     /// Whether a broken-off task may be repeated.
@@ -48,6 +51,7 @@ impl Deployment {
             limits: Budgets::default(),
             env: BTreeMap::new(),
             args: Vec::new(),
+            outbound: Outbound::default(),
             labels: BTreeMap::new(),
             idempotence: Idempotence::Once,
         }
@@ -163,7 +167,7 @@ impl DeployError {
 
 /// Checks what can be checked without the engine; returns the component's id.
 pub(crate) fn check(deployment: &Deployment, limit: ByteSize) -> Result<ContentId, DeployError> {
-    let Deployment { wasm, expect, env, args, labels, .. } = deployment;
+    let Deployment { wasm, expect, env, args, outbound, labels, .. } = deployment;
     let got = ByteSize::from_bytes(wasm.len() as u64);
     if got > limit {
         return Err(DeployError::TooLarge { got, limit });
@@ -174,6 +178,9 @@ pub(crate) fn check(deployment: &Deployment, limit: ByteSize) -> Result<ContentI
     within("environment", &pairs(env))?;
     within("labels", &pairs(labels))?;
     within("arguments", &args.iter().map(String::len).collect::<Vec<_>>())?;
+    let entries = outbound.places.iter().map(|it| it.to_string().len());
+    let entries = entries.chain(outbound.headers.iter().map(|it| it.to_string().len()));
+    within("outbound places and headers", &entries.collect::<Vec<_>>())?;
     if env.keys().any(|it| it.is_empty() || it.contains(['=', '\0'])) {
         let must_be = "named by at least one character, without `=` and NUL";
         return Err(DeployError::Setting { what: "environment", must_be });
@@ -227,7 +234,9 @@ pub(crate) fn link(
     for (import, _) in kind.imports(engine) {
         let known =
             interface(import).ok_or_else(|| DeployError::Import { import: import.to_owned() })?;
-        replayable &= known.replayable;
+        // What another server answers is different the next time.
+        let leaves = known.name == OUTGOING && surroundings.way.is_some();
+        replayable &= known.replayable && !leaves;
         bare = false;
     }
     let refused = |err: wasmtime::Error| DeployError::Refused { reason: format!("{err:#}") };

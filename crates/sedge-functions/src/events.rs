@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::cache::Refused;
 use crate::metrics::Recorder;
+use crate::outbound::Aim;
 
 /// A function was deployed.
 pub(crate) struct Deployed<'a> {
@@ -58,6 +59,21 @@ impl CodeNotKept<'_> {
     pub(crate) fn emit(&self) {
         let Self { path, why } = *self;
         warn!(target: "sedge::events::precompiled_code_not_kept", path = %path.display(), %why);
+    }
+}
+
+/// A request of a function was not let out.
+pub(crate) struct OutboundRefused<'a> {
+    pub(crate) function: &'a str,
+    pub(crate) to: &'a Aim,
+    pub(crate) why: &'a dyn std::fmt::Display,
+}
+
+impl OutboundRefused<'_> {
+    /// Logs the event.
+    pub(crate) fn emit(&self) {
+        let Self { function, to, why } = *self;
+        warn!(target: "sedge::events::outbound_refused", function, %to, %why);
     }
 }
 

@@ -8,6 +8,7 @@ pub const TARGETS: &[Target] = &[
     ("functions_answer", crate::code::feed_answer),
     ("functions_ask", crate::code::feed_ask),
     ("functions_component", crate::deploy::feed),
+    ("functions_outbound", crate::outbound::feed),
 ];
 
 #[cfg(test)]
@@ -64,6 +65,22 @@ mod tests {
         named.push(("functions_answer", "machine.refused", elsewhere.into_bytes()));
         let lines = "{\"type\":\"stdout\",\"text\":\"2\"}\n{\"type\":\"result\",\"text\":\"2\"}\n";
         named.push(("functions_answer", "lines.read", lines.into()));
+        let added = "https://*.example.com:8443 authorization=Bearer {API_TOKEN}";
+        for (name, text) in [
+            ("sound.read", added),
+            ("place.read", "http://[2001:db8::1]:8080"),
+            ("truncated.refused", &added[..30]),
+            ("malformed.refused", "https://a x={lower}"),
+            ("star.refused", "https://a.*.b"),
+            ("framing.refused", "https://a content-length=0"),
+        ] {
+            named.push(("functions_outbound", name, text.into()));
+        }
+        named.push((
+            "functions_outbound",
+            "huge.refused",
+            [added.as_bytes(), &[b'x'; 2000]].concat(),
+        ));
         all(TARGETS, &named);
     }
 }

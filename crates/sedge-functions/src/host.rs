@@ -1,6 +1,6 @@
 //! What guests may import: a list of interfaces, and the state behind them.
 //!
-//! No files, no sockets; outgoing HTTP is linked, because the HTTP world names it, and refuses.
+//! No files, no sockets; HTTP goes out where the deployment and the node say, and nowhere without them.
 
 mod http;
 mod wasi;
@@ -10,6 +10,7 @@ use wasmtime::component::Linker;
 
 use crate::guard::{Guard, Guarded};
 
+pub(crate) use http::Way;
 pub(crate) use wasi::{Surroundings, Wasi};
 
 /// An interface that guests may import.
@@ -66,6 +67,9 @@ pub(crate) fn interface(import: &str) -> Option<&'static Interface> {
 pub(crate) struct Bare {
     pub(crate) guard: Guard,
 }
+
+/// The interface by which requests leave.
+pub(crate) const OUTGOING: &str = "wasi:http/outgoing-handler";
 
 impl Guarded for Bare {
     fn guard(&mut self) -> &mut Guard {

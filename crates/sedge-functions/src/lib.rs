@@ -7,7 +7,8 @@
 //!
 //! What [`code`] runs for others is in a fresh instance as well, or in a sandbox of `sedge-sandbox`.
 //!
-//! Invariants: guests reach no file, no socket and no other guest; no guest runs without all four
+//! Invariants: guests reach no file, no other guest, and by HTTP the places alone that both their
+//! deployment and the node name; no guest is ever given a secret that is sent for it; no guest runs without all four
 //! limits, nor holds a thread longer than a tick of 10 ms; no deployed component is compiled when a
 //! task comes in; machine code from disk is run only when this node wrote it.
 //!
@@ -42,6 +43,7 @@ mod host;
 mod limits;
 mod metrics;
 mod nesting;
+mod outbound;
 mod precompiled;
 mod runtime;
 mod ticker;
@@ -52,4 +54,8 @@ pub use config::{ConfigError, FunctionsConfig, FunctionsSection};
 pub use deploy::{DeployError, Deployment};
 pub use function::{Function, Summary};
 pub use metrics::{Metrics, Stats};
+pub use outbound::{
+    Added, Bound, LEAST_SECRET, MOST_SECRET, NoSecrets, Outbound, OutboundError, Place, Reach,
+    Secrets, check_secret_name,
+};
 pub use runtime::{Runtime, RuntimeError};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use sedge_base::{ContentId, ErrorKind, TaskScope};
+use sedge_capability::Name;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use wasmtime::Engine;
@@ -18,8 +19,9 @@ use crate::deploy::{self, DeployError, Deployment};
 use crate::engine;
 use crate::events::{CodeNotKept, CodeRefused, Deployed};
 use crate::function::Function;
-use crate::host::{self, Surroundings, Wasi};
+use crate::host::{self, Surroundings, Wasi, Way};
 use crate::limits::Limits;
+use crate::outbound::{Client, NoSecrets, Outbound, Reach, Secrets, Walls};
 use crate::ticker::{Running, Ticker};
 use crate::{CacheError, FunctionsConfig};
 
@@ -29,6 +31,9 @@ pub struct Runtime {
     linker: Linker<Wasi>,
     cache: Arc<Cache>,
     config: FunctionsConfig,
+    secrets: Arc<dyn Secrets>,
+    walls: Arc<Walls>,
+    client: Client,
     compiling: Semaphore,
 }
 
@@ -51,6 +56,12 @@ pub enum RuntimeError {
     /// There is no thread for the interrupting clock.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+    /// There is no TLS.
+    #[error("this build's cryptography lacks what TLS needs: {reason}")]
+    Tls {
+        /// The words of what speaks it.
+        reason: String,
+    },
     /// The folder for precompiled code cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -61,6 +72,7 @@ impl RuntimeError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Engine { .. } | Self::Thread(_) => ErrorKind::Unavailable,
+            Self::Tls { .. } => ErrorKind::Unsupported,
             Self::Cache(err) => err.kind(),
         }
     }
@@ -102,6 +114,8 @@ impl Runtime {
         let cache = Cache::open(cache, &engine, config.cache_size)?;
         let ticker = Ticker::start(&engine).map_err(RuntimeError::Thread)?;
         let most_running = engine::admission(&config);
+        let no_tls = |err: rustls::Error| RuntimeError::Tls { reason: err.to_string() };
+        let client = Client::new().map_err(no_tls)?;
         let shared = Shared {
             engine,
             scope: scope.child(),
@@ -115,10 +129,20 @@ impl Runtime {
             shared: Arc::new(shared),
             linker,
             cache: Arc::new(cache),
+            walls: Arc::new(config.walls.clone()),
             config,
+            secrets: Arc::new(NoSecrets),
+            client,
             // The compiler uses every core by itself.
             compiling: Semaphore::new(1),
         })
+    }
+
+    /// Returns the runtime with secrets that the host may add to requests.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = secrets;
+        self
     }
 
     /// Returns how many tasks run at the same time at most.
@@ -156,8 +180,9 @@ impl Runtime {
         let started = Instant::now();
         let id = deploy::check(&deployment, self.config.max_component_size)?;
         let (component, precompiled) = self.component(id, &deployment.wasm).await?;
-        let Deployment { name, summary, env, args, labels, idempotence, .. } = deployment;
-        let surroundings = Surroundings { env, args };
+        let Deployment { name, summary, env, args, outbound, labels, idempotence, .. } = deployment;
+        let way = self.way(&name, outbound)?;
+        let surroundings = Surroundings { env, args, way };
         let engine = &self.shared.engine;
         let (entry, replayable) = deploy::link(engine, &self.linker, &component, surroundings)?;
         Deployed { name: &name, content: id, precompiled, took: started.elapsed() }.emit();
@@ -167,6 +192,20 @@ impl Runtime {
             id,
         );
         Ok(Arc::new(Function::new(descriptor, entry, limits, Arc::clone(&self.shared))))
+    }
+
+    /// Returns how requests of a function leave, if it has places to send them to.
+    fn way(&self, name: &Name, outbound: Outbound) -> Result<Option<Arc<Way>>, DeployError> {
+        if outbound.is_empty() {
+            return Ok(None);
+        }
+        if self.walls.reach == Reach::None {
+            let must_be = "empty: `functions.outbound` of this node is `none`";
+            return Err(DeployError::Setting { what: "outbound places", must_be });
+        }
+        let (walls, client) = (Arc::clone(&self.walls), self.client.clone());
+        let secrets = Arc::clone(&self.secrets);
+        Ok(Some(Arc::new(Way { function: name.to_string(), outbound, secrets, walls, client })))
     }
 
     /// Returns the component, and whether it was compiled before.

@@ -97,6 +97,7 @@ impl Node {
         }
         let _room = self.registry.reserve(&name, self.config.node.max_functions.get())?;
         self.check_fits(&name, &options)?;
+        self.has_secrets(&options.outbound)?;
         let stored = sedge_store::Deployment {
             name: name.to_string(),
             content: ContentId::of(&wasm),
@@ -197,10 +198,10 @@ fn deployment(
     expect: Option<ContentId>,
     options: DeployOptions,
 ) -> Deployment {
-    let DeployOptions { limits, env, args, idempotent, needs: _, replicas: _ } = options;
+    let DeployOptions { limits, env, args, idempotent, outbound, needs: _, replicas: _ } = options;
     let idempotence = if idempotent { Idempotence::Idempotent } else { Idempotence::Once };
     let usual = Deployment::new(name, wasm);
-    Deployment { expect, limits, env, args, idempotence, ..usual }
+    Deployment { expect, limits, env, args, outbound, idempotence, ..usual }
 }
 
 /// Turns what the functions' side says into what a caller sees.

@@ -35,6 +35,7 @@ use crate::pair::Pairing;
 use crate::plans::Plans;
 use crate::registry::Registry;
 use crate::relays::Relays;
+use crate::secrets::SecretFolder;
 use crate::swarm::Fabric;
 use crate::view::{NodeView, Offer, Status};
 use crate::world::Engine;
@@ -60,6 +61,7 @@ pub struct Node {
     pub(crate) registry: Arc<Registry>,
     pub(crate) executor: Executor,
     pub(crate) functions: Arc<Runtime>,
+    pub(crate) secrets: SecretFolder,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) mesh: Arc<Mesh>,

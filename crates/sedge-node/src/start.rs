@@ -39,6 +39,7 @@ use crate::plans::Plans;
 use crate::quorum::{self, QuorumLink};
 use crate::registry::Registry;
 use crate::relays::Relays;
+use crate::secrets::SecretFolder;
 use crate::swarm::Fabric;
 use crate::world::{Engine, World};
 
@@ -183,7 +184,8 @@ impl Node {
             Ledger::open(store.clone(), identity.clone(), clock.clone(), swarm, keep_inputs).await;
         let ledger = Arc::new(ledger.map_err(StartError::Ledger)?);
 
-        let functions = open_functions(&home, &config, &scope)?;
+        let secrets = SecretFolder::of(&home);
+        let functions = open_functions(&home, &config, &scope, secrets.clone())?;
         let engine = engine.unwrap_or_else(|| Arc::clone(&functions) as Arc<dyn Engine>);
         let models = options.models.unwrap_or_else(|| home.path().join("models"));
         let gateway =
@@ -217,6 +219,7 @@ impl Node {
             registry,
             executor,
             functions,
+            secrets,
             engine,
             desk: Desk::new(clock.clone(), &scope),
             gateway: Arc::new(gateway),
@@ -334,9 +337,11 @@ fn open_functions(
     home: &Home,
     config: &Config,
     scope: &TaskScope,
+    secrets: SecretFolder,
 ) -> Result<Arc<Runtime>, StartError> {
     let made = Runtime::new(config.functions.clone(), &home.path().join("cache"), scope);
-    made.map(Arc::new).map_err(StartError::Functions)
+    let made = made.map_err(StartError::Functions)?;
+    Ok(Arc::new(made.with_secrets(Arc::new(secrets))))
 }
 
 /// Adds what lies in files of its own, and refuses what is only for one machine where others listen.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, Failure, Kind, Media, Name, Outcome};
+use sedge_functions::Outbound;
 use sedge_ledger::Witnessed;
 use sedge_members::{About, Health, Presence};
 use sedge_net::PathClass;
@@ -289,6 +290,9 @@ pub struct DeployOptions {
     pub args: Vec<String>,
     /// Whether a broken-off task may be given to another node.
     pub idempotent: bool,
+    /// Where the guest may send requests, and what the host adds to them.
+    #[serde(skip_serializing_if = "Outbound::is_empty")]
+    pub outbound: Outbound,
     /// What a node must have to get it: labels, or names of what it offers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<Need>,

@@ -20,6 +20,7 @@ mod quorum;
 mod receipts;
 mod rollouts;
 mod schedules;
+mod secrets;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -110,6 +111,8 @@ fn routes() -> Router<Shared> {
         .route("/invites", post(pairing::invite).get(pairing::invite_state))
         .route("/join", post(pairing::join))
         .route("/nodes/{node}/roles", post(quorum::set_roles))
+        .route("/secrets", get(secrets::list))
+        .route("/secrets/{name}", put(secrets::set).delete(secrets::remove))
         .route("/quorum", get(quorum::show).post(quorum::found))
         .route("/quorum/voters/{node}", post(quorum::add).delete(quorum::remove))
         .route("/quorum/claims", post(quorum::claim))

@@ -53,6 +53,7 @@ commands! {
     models::Models,
     chat::Chat,
     deploy::Deploy,
+    secret::Secret,
     call::Call,
     rollout::Rollout,
     schedule::Schedule,

@@ -15,7 +15,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["sedge-server"]),
     ("tonic", &["sedge-server"]),
     ("prost", &["sedge-server"]),
-    ("rustls", &["sedge-net"]),
+    ("rustls", &["sedge-net", "sedge-functions"]),
     ("rcgen", &["sedge-net"]),
     ("hickory-", &["sedge-agents"]),
     ("lz4_flex", &["sedge-sync", "sedge-swarm"]),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
@@ -10,7 +11,7 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
 
-use super::http::NoOutbound;
+use super::http::{Gate, Way};
 use crate::guard::{Guard, Guarded};
 
 /// Handles (streams, requests, timers) that one guest may hold at once; they live in our memory.
@@ -23,6 +24,8 @@ const MOST_RANDOM: u64 = 1 << 20;
 pub(crate) struct Surroundings {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) args: Vec<String>,
+    /// How its requests leave; `None` lets nothing out.
+    pub(crate) way: Option<Arc<Way>>,
 }
 
 /// The state of a guest that imports something.
@@ -31,7 +34,7 @@ pub(crate) struct Wasi {
     wasi: WasiCtx,
     pub(super) table: ResourceTable,
     pub(super) http: WasiHttpCtx,
-    pub(super) outbound: NoOutbound,
+    pub(super) gate: Gate,
 }
 
 impl fmt::Debug for Wasi {
@@ -51,7 +54,8 @@ impl Wasi {
         wasi.allow_tcp(false).allow_udp(false);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_HANDLES);
-        Self { guard, wasi: wasi.build(), table, http: WasiHttpCtx::new(), outbound: NoOutbound }
+        let gate = Gate::new(surroundings.way.as_ref());
+        Self { guard, wasi: wasi.build(), table, http: WasiHttpCtx::new(), gate }
     }
 }
 

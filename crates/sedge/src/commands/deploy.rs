@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sedge_base::ByteSize;
 use sedge_capability::Budgets;
+use sedge_functions::{Added, Outbound, Place};
 use sedge_node::{DeployOptions, Deployed, Need};
 
 use crate::api::{Api, segment};
@@ -41,6 +42,13 @@ pub(crate) struct Deploy {
     /// Arguments that the component sees; may be said several times
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     arg: Vec<String>,
+    /// Where the component may send requests, such as https://api.example.com; may be said several times
+    #[arg(long, value_name = "PLACE")]
+    allow_host: Vec<Place>,
+    /// A place and a header that the host adds there, with secrets of the node in braces, such as
+    /// 'https://api.example.com authorization=Bearer {API_TOKEN}'; may be said several times
+    #[arg(long, value_name = "HEADER")]
+    add_header: Vec<Added>,
     /// The most Wasm instructions of one task
     #[arg(long, value_name = "N")]
     fuel: Option<u64>,
@@ -71,6 +79,7 @@ impl Deploy {
             env: self.env.into_iter().collect::<BTreeMap<_, _>>(),
             args: self.arg,
             idempotent: self.idempotent,
+            outbound: Outbound { places: self.allow_host, headers: self.add_header },
             needs: self.needs,
             replicas: self.replicas,
         };

@@ -46,6 +46,7 @@ fn help() {
         "schedule",
         "exec",
         "session",
+        "secret",
         "chat",
         "receipt",
         "bench",

@@ -24,6 +24,7 @@ mod machine;
 mod mesh;
 mod moved;
 mod openai;
+mod outbound;
 mod pages;
 mod pairing;
 mod placement;
