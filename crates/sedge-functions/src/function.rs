@@ -163,6 +163,22 @@ impl Function {
         self.0.warm.load(Ordering::Relaxed)
     }
 
+    /// Returns what the component imports, such as `wasi:clocks/wall-clock@0.2.0`.
+    pub fn imports(&self) -> Vec<String> {
+        let component = match &self.0.entry {
+            Entry::Bare(_) => return Vec::new(),
+            Entry::Process(it, _) => it.instances.component(),
+            Entry::Http(it, _) => it.instance_pre().component(),
+        };
+        let kind = component.component_type();
+        kind.imports(&self.0.shared.engine).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// Returns whether it handles HTTP and has no `process`.
+    pub fn handles_http(&self) -> bool {
+        matches!(self.0.entry, Entry::Http(..))
+    }
+
     /// Returns its counts since it was deployed.
     pub fn stats(&self) -> Stats {
         self.0.recorder.stats()
