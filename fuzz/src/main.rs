@@ -23,6 +23,7 @@ const TARGETS: &[&[Target]] = &[
     sedge_members::fuzz::TARGETS,
     sedge_net::fuzz::TARGETS,
     sedge_node::fuzz::TARGETS,
+    sedge_plugins::fuzz::TARGETS,
     sedge_quorum::fuzz::TARGETS,
     sedge_server::fuzz::TARGETS,
     sedge_swarm::fuzz::TARGETS,

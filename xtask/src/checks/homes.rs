@@ -43,6 +43,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("sysinfo", &["sedge-node"]),
     ("croner", &["sedge-node"]),
     ("jiff", &["sedge-node"]),
+    ("serde-saphyr", &["sedge-plugins"]),
+    ("semver", &["sedge-plugins"]),
     ("cargo_metadata", &["xtask"]),
 ];
 
