@@ -10,6 +10,7 @@ use sedge_base::{ByteSize, ErrorKind};
 use sedge_functions::code::{CodeConfig, CodeSection};
 use sedge_functions::{FunctionsConfig, FunctionsSection};
 use sedge_gateway::{GatewayConfig, GatewaySection};
+use sedge_plugins::{PluginsConfig, PluginsSection};
 use sedge_quorum::{QuorumConfig, QuorumSection};
 use serde::{Deserialize, Deserializer};
 
@@ -28,6 +29,8 @@ pub struct ConfigFile {
     pub functions: FunctionsSection,
     /// Code that somebody hands in.
     pub code: CodeSection,
+    /// What the owner adds to the node.
+    pub plugins: PluginsSection,
     /// Models.
     pub gateway: GatewaySection,
     /// Large content.
@@ -102,6 +105,8 @@ pub struct Config {
     pub functions: FunctionsConfig,
     /// Code that somebody hands in.
     pub code: CodeConfig,
+    /// What the owner adds to the node.
+    pub plugins: PluginsConfig,
     /// Models.
     pub gateway: GatewayConfig,
     /// Large content.
@@ -216,6 +221,8 @@ impl Config {
             functions: FunctionsConfig::try_from(file.functions)
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,
             code: CodeConfig::try_from(file.code)
+                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
+            plugins: PluginsConfig::try_from(file.plugins)
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,
             gateway: GatewayConfig::try_from(file.gateway)
                 .map_err(|it| value(it.key, it.must_be.to_owned()))?,

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sedge_base::{Clock, ContentHasher, ContentId, ErrorKind, TaskScope, Timestamp};
 use sedge_capability::{Descriptor, End, Event, Failure, Outcome, Sink, Task, Usage};
 use sedge_ledger::{Facts, Ledger};
+use sedge_plugins::Hooks;
 use sedge_trust::receipt::Status;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::registry::{Place, Registry};
@@ -20,6 +22,8 @@ pub(crate) struct Executor {
     scope: TaskScope,
     /// Tasks that ended well.
     finished: Arc<AtomicU64>,
+    /// Where plugins are told of it.
+    hooks: Arc<Hooks>,
 }
 
 impl Executor {
@@ -29,12 +33,28 @@ impl Executor {
         clock: Clock,
         scope: TaskScope,
     ) -> Self {
-        Self { registry, ledger, clock, scope, finished: Arc::default() }
+        let (finished, hooks) = (Arc::default(), Arc::default());
+        Self { registry, ledger, clock, scope, finished, hooks }
     }
 
     /// Returns how many tasks ended well since the node started.
     pub(crate) fn finished(&self) -> u64 {
         self.finished.load(Ordering::Relaxed)
+    }
+
+    /// Returns the registry that it runs.
+    pub(crate) const fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Returns where the dates of its receipts come from.
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Returns where plugins are told of what happens.
+    pub(crate) const fn hooks(&self) -> &Arc<Hooks> {
+        &self.hooks
     }
 
     /// Starts a task here. The outcome's end carries the receipt, which is on disk by then.
@@ -64,7 +84,7 @@ impl Executor {
         let (told, begun) = oneshot::channel();
         let run = Run { task, task_hash, descriptor, started };
         let (ledger, clock) = (Arc::clone(&self.ledger), self.clock.clone());
-        let finished = Arc::clone(&self.finished);
+        let (finished, hooks) = (Arc::clone(&self.finished), Arc::clone(&self.hooks));
         self.scope.spawn("task", async move |cancel| {
             let watched = tokio::select! {
                 biased;
@@ -91,6 +111,13 @@ impl Executor {
                 if end.failure.is_none() {
                     finished.fetch_add(1, Ordering::Relaxed);
                 }
+            }
+            if let Some(end) = &watched.end {
+                // Neither input nor output, nor who asked.
+                hooks.tell("task.finished", || {
+                    let took_us = end.usage.took_us;
+                    json!({ "capability": run.task.capability, "status": end.status, "took_us": took_us })
+                });
             }
             finish(run, watched, sink, (&ledger, &clock)).await;
             drop::<Place>(place);

@@ -12,6 +12,7 @@ use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
 use sedge_members::{About, Advert, Gauges, Health, Leader, Learned, Members, PairFor, Presence};
 use sedge_net::tls::Authority;
+use sedge_plugins::Plugins;
 use sedge_quorum::Quorum;
 use sedge_store::Store;
 use sedge_trust::{Identity, Owner};
@@ -75,6 +76,7 @@ pub struct Node {
     pub(crate) depot: Depot,
     pub(crate) graph: Graph,
     pub(crate) plans: Plans,
+    pub(crate) plugins: Plugins,
     pub(crate) fabric: Fabric,
     pub(crate) meter: Meter,
     pub(crate) gauges: Mutex<Gauges>,

@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, join_all};
 use futures_util::{FutureExt, StreamExt, stream};
 use sedge_base::{ErrorKind, NodeId};
 use sedge_capability::Failure;
-use sedge_members::Roster;
+use sedge_members::{Listed, Roster};
 use sedge_store::{StoredRevocation, Subject};
 use sedge_trust::swarm::Role;
 use sedge_trust::{Revocation, Revoked, TokenId};
@@ -15,6 +15,7 @@ use tracing::{debug, info};
 
 use crate::beat;
 use crate::node::{Node, internal, unwritten};
+use crate::plugins::about;
 use crate::view::RevokedView;
 use crate::wire::Request;
 
@@ -98,12 +99,20 @@ impl Node {
         roster: Roster,
         goodbye: Option<&Roster>,
     ) -> Result<Vec<Revocation>, Failure> {
+        let new = |it: &&Listed| self.members.get(&it.membership.member.node_id).is_none();
+        let joined: Vec<_> = roster.members.iter().filter(new).map(about).collect();
         let news = self.members.merge(roster)?;
         for revocation in &news.revocations {
             self.store_revocation(revocation).await?;
         }
         for listed in &news.members {
             self.store_member(listed).await?;
+        }
+        for (id, data) in joined {
+            // Not every record holds.
+            if self.members.get(&id).is_some() {
+                self.hooks().tell("member.joined", || data);
+            }
         }
         for node in news.revocations.iter().filter_map(node_of) {
             if let Some(goodbye) = goodbye {

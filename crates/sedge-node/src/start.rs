@@ -19,6 +19,7 @@ use sedge_store::Store;
 use sedge_trust::admission::DEV;
 use sedge_trust::swarm::{Member, Role, Version};
 use sedge_trust::{Identity, KeyFileError, Owner, Revocation};
+use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::access::Access;
@@ -36,6 +37,7 @@ use crate::mesh::{Mesh, MeshOptions, Network};
 use crate::node::{Node, internal, unwritten};
 use crate::pair::Pairing;
 use crate::plans::Plans;
+use crate::plugins;
 use crate::quorum::{self, QuorumLink};
 use crate::registry::Registry;
 use crate::relays::Relays;
@@ -196,9 +198,11 @@ impl Node {
         }
         let executor =
             Executor::new(Arc::clone(&registry), Arc::clone(&ledger), clock.clone(), scope.clone());
+        let me = identity.node_id();
+        let plugins = plugins::open((&home, me), &config.plugins, &store, &functions, &executor);
         found.members.limit(config.mesh.max_members, config.mesh.book);
         let members = Arc::new(found.members.with_full_mesh(config.node.full_mesh));
-        let link = QuorumLink::new(identity.node_id(), Arc::clone(&members), Arc::clone(&mesh));
+        let link = QuorumLink::new(me, Arc::clone(&members), Arc::clone(&mesh));
         let disk = SwarmDisk { store: store.clone(), swarm };
         let quorum = quorum::open(link, &config.quorum, &clock, &scope, disk).await?;
         let reception = Reception::load(&config.admission, store.clone(), &clock).await?;
@@ -207,7 +211,7 @@ impl Node {
             graph: Graph::open(&store, &identity, &clock, &members).await?,
             home,
             name: found.name,
-            fabric: Fabric::new(&identity.node_id()),
+            fabric: Fabric::new(&me),
             identity,
             owner: Mutex::new(found.owner),
             started: clock.now(),
@@ -231,6 +235,7 @@ impl Node {
             relays: Relays::default(),
             reception,
             plans: Plans::new(config.node.max_tasks.get()),
+            plugins,
             meter: gauges.map_or_else(Meter::new, Meter::given),
             gauges: Mutex::new(Gauges::default()),
             running: AtomicU32::new(0),
@@ -263,6 +268,7 @@ impl Node {
         self.receive().await?;
         self.spread_graph();
         self.remember_plans().await?;
+        self.remember_plugins().await?;
         let beating = Arc::clone(self);
         self.scope.spawn("beat", async move |cancel| {
             tokio::select! {
@@ -281,6 +287,7 @@ impl Node {
                 }
             });
         }
+        self.hooks().tell("node.started", || json!({ "node": self.id(), "name": self.name }));
         tracing::info!(target: "sedge::events::node_started", id = %self.id(), name = self.name);
         Ok(())
     }

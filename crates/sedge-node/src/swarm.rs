@@ -24,6 +24,7 @@ use sedge_net::{
     Admission, CloseReason, ConnError, Frame, Member, PeerAddr, SWARM, Standing, Swarm, SwarmEvent,
     SwarmOptions, Times,
 };
+use serde_json::json;
 use tracing::{debug, info};
 
 use self::tell::{Ears, Own};
@@ -207,7 +208,15 @@ impl Node {
         if self.members.missed(peer, reason.clone()) {
             let name = self.members.name_of(&peer);
             info!(target: "sedge::events::member_lost", %peer, name, reason);
+            self.tell_lost(peer, &reason);
         }
+    }
+
+    /// Tells plugins that a member was there and is not any more.
+    fn tell_lost(&self, peer: NodeId, reason: &str) {
+        let name = || self.members.name_of(&peer);
+        self.hooks()
+            .tell("member.lost", || json!({ "node": peer, "name": name(), "reason": reason }));
     }
 
     /// Takes in that the last connection with a member has ended.
@@ -220,7 +229,10 @@ impl Node {
         match self.members.are_many() {
             true if wanted => {}
             true => self.lost(peer, why.to_string()),
-            false => drop(self.members.missed(peer, why.to_string())),
+            false if self.members.missed(peer, why.to_string()) => {
+                self.tell_lost(peer, &why.to_string());
+            }
+            false => {}
         }
     }
 
@@ -260,7 +272,9 @@ impl Node {
             Standing::Down => {
                 let Some(known) = self.members.get(&node) else { return };
                 let reason = "nobody has an answer of it";
-                self.members.missed(node, reason.to_owned());
+                if self.members.missed(node, reason.to_owned()) {
+                    self.tell_lost(node, reason);
+                }
                 info!(target: "sedge::events::member_lost", peer = %node, name = known.name(), reason);
             }
         }

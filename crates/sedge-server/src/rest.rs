@@ -15,6 +15,7 @@ mod graph;
 mod mesh;
 mod node;
 mod pairing;
+mod plugins;
 mod query;
 mod quorum;
 mod receipts;
@@ -134,6 +135,11 @@ fn routes() -> Router<Shared> {
         .route("/rollouts/{id}", rollout)
         .route("/rollouts/{id}/start", post(rollouts::start))
         .route("/rollouts/{id}/rollback", post(rollouts::back))
+        .route("/plugins", get(plugins::list).post(plugins::reload))
+        .route("/plugins/{name}", get(plugins::show))
+        .route("/plugins/{name}/enable", post(plugins::enable))
+        .route("/plugins/{name}/disable", post(plugins::disable))
+        .route("/hooks/{hook}", post(plugins::emit))
         .route("/schedules", schedules)
         .route("/schedules/{id}", delete(schedules::remove))
         .route("/schedules/{id}/run", post(schedules::run))
@@ -177,7 +183,9 @@ pub(crate) fn origin_headers(answer: &Answer) -> HeaderMap {
 /// Feeds a body to every reader of this door; returns whether one took it.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn feed(body: &[u8]) -> bool {
-    use sedge_node::{BatchAsk, DeployOptions, GraphPut, Point, RolloutAsk, ScheduleAsk};
+    use sedge_node::{
+        Agreement, BatchAsk, DeployOptions, GraphPut, Point, RolloutAsk, ScheduleAsk,
+    };
     use sedge_trust::Approval;
     use sedge_trust::seed::{ArtifactPointer, Signed};
 
@@ -205,6 +213,7 @@ pub(crate) fn feed(body: &[u8]) -> bool {
         reads::<BatchAsk>,
         reads::<RolloutAsk>,
         reads::<ScheduleAsk>,
+        reads::<Agreement>,
         reads::<Approval>,
         reads::<Point>,
         reads::<Signed<ArtifactPointer>>,

@@ -26,6 +26,8 @@ task_time = '8s'
 [functions]
 pool = 1
 max_concurrent = 1
+[plugins]
+enabled = false
 ";
 
 /// By how much longer a machine waits than the one before it until it stands for election.

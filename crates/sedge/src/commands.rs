@@ -60,6 +60,7 @@ commands! {
     batch::Batch,
     exec::Exec,
     session::Session,
+    plugin::Plugin,
     artifact::Artifact,
     graph::Graph,
     why::Why,

@@ -11,6 +11,7 @@ use sedge_trust::swarm::{Member, Role, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::node::{Node, internal};
+use crate::plugins::about;
 
 /// Who is to be a member.
 #[derive(Debug)]
@@ -58,9 +59,11 @@ pub(super) async fn enroll(node: &Arc<Node>, newcomer: Newcomer) -> Result<Welco
         owner.admit(member).map_err(|it| Failure::new(it.kind(), "bad_member", it))?
     };
     let listed = Listed { membership, addresses };
+    let joined = about(&listed);
     // On disk first: whoever is told to be a member is one after a crash, too.
     node.store_member(&listed).await?;
     node.members.merge(Roster { members: vec![listed], ..Roster::default() })?;
+    node.hooks().tell("member.joined", || joined.1);
     let mut roster = node.members.roster();
     let me = node.id();
     for mine in roster.members.iter_mut().filter(|it| it.membership.member.node_id == me) {

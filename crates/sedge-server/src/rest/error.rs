@@ -102,6 +102,10 @@ fn hint(failure: &Failure) -> Option<&'static str> {
             "open a direct path (let UDP through to the mesh's port), or set `bulk_over_relay = true` \
              in `[mesh]` of this node's configuration",
         ),
+        "unknown_plugin" => Some("`sedge plugin list` lists those of this node"),
+        "invalid_plugin" | "plugin_changed" => {
+            Some("`sedge plugin show NAME` shows how it is now, and what is wrong with it")
+        }
         "unknown_session" => Some("`sedge session open` opens one, and prints its name"),
         "unknown_file" => Some("`sedge session list` names the files of a session"),
         "node_full" => Some("raise `max_connections` in `[mesh]` of its configuration"),

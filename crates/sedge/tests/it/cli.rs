@@ -47,6 +47,7 @@ fn help() {
         "exec",
         "session",
         "secret",
+        "plugin",
         "chat",
         "receipt",
         "bench",

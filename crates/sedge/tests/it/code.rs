@@ -57,7 +57,7 @@ fn snapshots() -> PathBuf {
 }
 
 /// Returns a machine that has the snapshots.
-fn with_snapshots(name: &'static str) -> Machine {
+pub(crate) fn with_snapshots(name: &'static str) -> Machine {
     let mut machine = Machine::new(name, vec!["--no-model"]);
     let cache = machine.folder().join("cache");
     fs::create_dir_all(&cache).unwrap();

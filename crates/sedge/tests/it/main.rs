@@ -28,6 +28,7 @@ mod outbound;
 mod pages;
 mod pairing;
 mod placement;
+mod plugins;
 mod proof;
 mod quorum;
 mod revocation;
