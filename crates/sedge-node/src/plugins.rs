@@ -114,9 +114,15 @@ fn wrong(result: &CodeResult) -> Option<Failure> {
         CodeStatus::Timeout => Failure::new(ErrorKind::Timeout, "timeout", said),
         CodeStatus::SetupError => Failure::new(ErrorKind::Unsupported, "no_sandbox", said),
         CodeStatus::Error => {
-            let last = result.stderr.lines().rfind(|it| !it.trim().is_empty());
-            let last: String = last.unwrap_or_default().trim().chars().take(400).collect();
-            let text = if last.is_empty() { said } else { format!("{said}: {last}") };
+            let mut lines = result.stderr.lines().filter(|it| !it.trim().is_empty());
+            // JavaScript says first what is wrong, and Python last.
+            let line = if result.language == Language::JavaScript.name() {
+                lines.next()
+            } else {
+                lines.next_back()
+            };
+            let line: String = line.unwrap_or_default().trim().chars().take(400).collect();
+            let text = if line.is_empty() { said } else { format!("{said}: {line}") };
             Failure::new(ErrorKind::Failed, "plugin_failed", text)
         }
     })
