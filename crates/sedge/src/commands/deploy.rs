@@ -42,11 +42,11 @@ pub(crate) struct Deploy {
     /// Arguments that the component sees; may be said several times
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     arg: Vec<String>,
-    /// Where the component may send requests, such as https://api.example.com; may be said several times
+    /// Where the component may send requests, such as `https://api.example.com`; may be said several times
     #[arg(long, value_name = "PLACE")]
     allow_host: Vec<Place>,
     /// A place and a header that the host adds there, with secrets of the node in braces, such as
-    /// 'https://api.example.com authorization=Bearer {API_TOKEN}'; may be said several times
+    /// `https://api.example.com authorization=Bearer {API_TOKEN}`; may be said several times
     #[arg(long, value_name = "HEADER")]
     add_header: Vec<Added>,
     /// The most Wasm instructions of one task

@@ -29,7 +29,7 @@ enum Action {
         /// Capital letters, digits and underscores
         #[arg(value_name = "NAME")]
         name: String,
-        /// Where it may be sent, such as https://api.example.com; may be said several times
+        /// Where it may be sent, such as `https://api.example.com`; may be said several times
         #[arg(long, value_name = "PLACE", required = true)]
         place: Vec<Place>,
     },
