@@ -71,31 +71,16 @@ pub(crate) const DOOR: Door = Door {
 };
 
 fn routes() -> Router<Shared> {
-    let put_function = put(functions::deploy)
-        .layer(DefaultBodyLimit::max(COMPONENT_LIMIT))
-        .delete(functions::undeploy);
-    let graph = get(graph::get).post(graph::put).layer(DefaultBodyLimit::max(VALUE_LIMIT));
-    let batches =
-        get(batches::list).post(batches::dispatch).layer(DefaultBodyLimit::max(INPUT_LIMIT));
-    let rollout =
-        get(rollouts::show).put(rollouts::plan).layer(DefaultBodyLimit::max(COMPONENT_LIMIT));
-    let schedules =
-        get(schedules::list).post(schedules::add).layer(DefaultBodyLimit::max(WISH_LIMIT));
+    mesh_routes()
+        .merge(state_routes())
+        .merge(work_routes())
+        .merge(proof_routes())
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+}
+
+/// This node, and the machines that it belongs to.
+fn mesh_routes() -> Router<Shared> {
     Router::new()
-        .route("/graph", graph)
-        .route("/graph/links", get(graph::links))
-        .route("/graph/readers", post(graph::share))
-        .route("/graph/spaces", get(graph::spaces).post(graph::found))
-        .route("/graph/watch", get(graph::watch))
-        .route("/artifacts", get(artifacts::list).post(artifacts::put))
-        .route("/artifacts/{id}", delete(artifacts::remove))
-        .route("/artifacts/{id}/content", get(artifacts::content))
-        .route("/artifacts/{id}/digest", post(artifacts::digest))
-        .route("/artifacts/{id}/fetch", post(artifacts::fetch))
-        .route("/artifacts/{id}/pointer", post(artifacts::point))
-        .route("/pointers", post(artifacts::follow))
-        .route("/pointers/check", post(artifacts::fits))
-        .route("/functions/{name}", put_function)
         .route("/status", get(node::status))
         .route("/doctor", get(node::doctor))
         .route("/metrics", get(node::metrics))
@@ -112,8 +97,6 @@ fn routes() -> Router<Shared> {
         .route("/invites", post(pairing::invite).get(pairing::invite_state))
         .route("/join", post(pairing::join))
         .route("/nodes/{node}/roles", post(quorum::set_roles))
-        .route("/secrets", get(secrets::list))
-        .route("/secrets/{name}", put(secrets::set).delete(secrets::remove))
         .route("/quorum", get(quorum::show).post(quorum::found))
         .route("/quorum/voters/{node}", post(quorum::add).delete(quorum::remove))
         .route("/quorum/claims", post(quorum::claim))
@@ -126,9 +109,42 @@ fn routes() -> Router<Shared> {
         .route("/admission/nodes/{node}/reject", post(admission::reject))
         .route("/admission/nodes/{node}/ban", post(admission::ban))
         .route("/admission/nodes/{node}/unban", post(admission::unban))
-        .route("/approvals", get(approvals::list).post(approvals::decide))
-        .route("/audit", get(audit::list))
-        .route("/decisions/{task}", get(decisions::show))
+}
+
+/// What is kept: values and artifacts.
+fn state_routes() -> Router<Shared> {
+    let graph = get(graph::get).post(graph::put).layer(DefaultBodyLimit::max(VALUE_LIMIT));
+    Router::new()
+        .route("/graph", graph)
+        .route("/graph/links", get(graph::links))
+        .route("/graph/readers", post(graph::share))
+        .route("/graph/spaces", get(graph::spaces).post(graph::found))
+        .route("/graph/watch", get(graph::watch))
+        .route("/artifacts", get(artifacts::list).post(artifacts::put))
+        .route("/artifacts/{id}", delete(artifacts::remove))
+        .route("/artifacts/{id}/content", get(artifacts::content))
+        .route("/artifacts/{id}/digest", post(artifacts::digest))
+        .route("/artifacts/{id}/fetch", post(artifacts::fetch))
+        .route("/artifacts/{id}/pointer", post(artifacts::point))
+        .route("/pointers", post(artifacts::follow))
+        .route("/pointers/check", post(artifacts::fits))
+}
+
+/// What runs, and when.
+fn work_routes() -> Router<Shared> {
+    let put_function = put(functions::deploy)
+        .layer(DefaultBodyLimit::max(COMPONENT_LIMIT))
+        .delete(functions::undeploy);
+    let batches =
+        get(batches::list).post(batches::dispatch).layer(DefaultBodyLimit::max(INPUT_LIMIT));
+    let rollout =
+        get(rollouts::show).put(rollouts::plan).layer(DefaultBodyLimit::max(COMPONENT_LIMIT));
+    let schedules =
+        get(schedules::list).post(schedules::add).layer(DefaultBodyLimit::max(WISH_LIMIT));
+    Router::new()
+        .route("/functions/{name}", put_function)
+        .route("/secrets", get(secrets::list))
+        .route("/secrets/{name}", put(secrets::set).delete(secrets::remove))
         .route("/batches", batches)
         .route("/batches/{id}", get(batches::gather).delete(batches::remove))
         .route("/rollouts", get(rollouts::list))
@@ -143,6 +159,14 @@ fn routes() -> Router<Shared> {
         .route("/schedules", schedules)
         .route("/schedules/{id}", delete(schedules::remove))
         .route("/schedules/{id}/run", post(schedules::run))
+}
+
+/// What happened, why, and who says so.
+fn proof_routes() -> Router<Shared> {
+    Router::new()
+        .route("/approvals", get(approvals::list).post(approvals::decide))
+        .route("/audit", get(audit::list))
+        .route("/decisions/{task}", get(decisions::show))
         .route("/receipts", get(receipts::list))
         .route("/receipts/export", get(receipts::export_all))
         .route("/receipts/chain", get(receipts::export_chain))
@@ -151,7 +175,6 @@ fn routes() -> Router<Shared> {
         .route("/chains/checkpoint", post(receipts::checkpoint))
         .route("/receipts/{id}", get(receipts::show))
         .route("/receipts/{id}/export", get(receipts::export))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
 }
 
 /// What a token opens: running tasks, and the lists of what it may run.
