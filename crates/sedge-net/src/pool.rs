@@ -1,6 +1,7 @@
 //! Connections to peers: dialled when somebody needs one, shared, and replaced when they die.
 //!
-//! One connection per peer is given out: the youngest, which is the one that is surely alive. When both
+//! One connection per peer is given out: one that stays on this machine, or else the youngest, which is
+//! surely alive. When both
 //! ends dial at the same moment, both go over to the nearer one, or to that which the smaller node id
 //! dialled, as soon as it has outlived that moment; until then an older one may be left from a peer that
 //! was killed and started anew. Those that are given to nobody still carry what was begun on them, and are closed once they are
@@ -258,8 +259,8 @@ impl Pool {
         Look::Wait
     }
 
-    /// Takes a connection that a peer dialled, and gives it out from now on; those that we dial are taken
-    /// already.
+    /// Takes a connection that a peer dialled, and gives it out from now on, unless there is a nearer one;
+    /// those that we dial are taken already.
     ///
     /// # Cancel safety
     ///
@@ -272,9 +273,17 @@ impl Pool {
             let mut state = peer.state();
             state.backoff.reset();
             state.last_error = None;
-            let replaced = state.open().cloned();
-            state.retired.extend(replaced);
-            state.live = Some(live);
+            match state.open() {
+                // The kernel ends it together with the peer: it is alive, however the peer fares.
+                Some(old) if old.conn.facts().same_host && !conn.facts().same_host => {
+                    state.retired.push(live);
+                }
+                old => {
+                    let replaced = old.cloned();
+                    state.retired.extend(replaced);
+                    state.live = Some(live);
+                }
+            }
             while state.retired.len() > RETIRED {
                 state.retired.remove(0).conn.close(CloseReason::Duplicate);
             }
