@@ -1,11 +1,11 @@
 //! Connections to peers: dialled when somebody needs one, shared, and replaced when they die.
 //!
 //! One connection per peer is given out: one that stays on this machine, or else the youngest, which is
-//! surely alive. When both
-//! ends dial at the same moment, both go over to the nearer one, or to that which the smaller node id
-//! dialled, as soon as it has outlived that moment; until then an older one may be left from a peer that
-//! was killed and started anew. Those that are given to nobody still carry what was begun on them, and are closed once they are
-//! quiet. A connection that nobody uses is closed when both ends say so.
+//! surely alive. When both ends dial at the same moment, both go over to the nearer one, or to that which
+//! the smaller node id dialled, as soon as it has outlived that moment; until then an older one may be
+//! left from a peer that was killed and started anew. Those that are given to nobody still carry what was
+//! begun on them, and are closed once they are quiet. A connection that nobody uses is closed when both
+//! ends say so.
 
 mod backoff;
 mod rest;
