@@ -4,7 +4,6 @@
 //! (`docs/decisions/0025`).
 
 mod batches;
-pub(crate) mod measure;
 mod rollouts;
 mod schedules;
 mod wish;
@@ -18,12 +17,16 @@ use batches::Batches;
 use rollouts::Rollouts;
 use schedules::Schedules;
 
-pub use batches::{Batch, BatchAsk, BatchState, BatchTask, Gathered};
+pub use batches::BatchAsk;
+pub(crate) use rollouts::VersionHeld;
 pub use rollouts::{
-    Before, Gate, Phase, Rollout, RolloutAsk, RolloutState, RolloutStrategy, Step, StepState,
+    Before, Phase, Rollout, RolloutAsk, RolloutState, RolloutStrategy, Step, StepState,
 };
-pub use schedules::{Missed, Run, RunState, Schedule, ScheduleAsk, ScheduleView, When, WhenError};
-pub use wish::{Ran, Wish};
+pub use schedules::{ScheduleAsk, ScheduleView};
+pub use sedge_plans::{
+    Batch, BatchState, BatchTask, Gate, Gathered, Missed, Ran, Run, RunState, Schedule, When,
+    WhenError, Wish,
+};
 
 /// The plans of a node.
 #[derive(Debug)]

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sedge_base::ErrorKind;
 use sedge_capability::{End, Failure, Handle, Kind, Media, Name, Task};
-
-use crate::plans::measure::{Measured, Tally};
 use sedge_members::Offered;
+use sedge_plans::{Measured, Tally};
 
 /// Everything that this node offers, by name.
 #[derive(Debug, Default)]

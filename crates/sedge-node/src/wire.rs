@@ -297,7 +297,7 @@ pub(crate) fn feed(bytes: &[u8]) -> bool {
     use std::collections::BTreeMap;
     use std::net::SocketAddr;
 
-    use crate::plans::measure::VersionHeld;
+    use crate::plans::VersionHeld;
 
     let Some((kind, payload)) = bytes.split_first() else { return false };
     let frame = Frame::new(*kind, payload.to_vec());

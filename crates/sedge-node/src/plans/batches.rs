@@ -4,24 +4,19 @@
 //! Invariants: a batch is on disk before it is acknowledged, all of it or nothing; a task is on disk
 //! as begun before it begins, so that no crash repeats it; the queue has an end.
 
-mod record;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sedge_base::{ErrorKind, Timestamp};
 use sedge_capability::Failure;
+use sedge_plans::{Batch, BatchState, Gathered, KeptTask, Ran, Wish};
 use sedge_store::StoredPlan;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 use crate::node::{Node, internal, unwritten};
-use crate::plans::wish::{Ran, Wish};
-use record::KeptTask;
-
-pub use record::{Batch, BatchState, BatchTask, Gathered};
 
 /// How the store calls batches; the tasks of one have the kind `batch:ID`.
 const KIND: &str = "batch";

@@ -5,7 +5,6 @@
 //! content, and with its options in the record.
 
 mod drive;
-mod judge;
 mod record;
 
 use std::collections::BTreeMap;
@@ -14,17 +13,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use sedge_base::{ContentId, ErrorKind, NodeId};
 use sedge_capability::{Failure, Name};
+use sedge_plans::{Gate, Measured};
 use sedge_routing::canary_count;
 use sedge_store::StoredPlan;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::node::{Node, internal, unwritten};
-use crate::plans::measure::VersionHeld;
 use crate::view::DeployOptions;
 
-pub use judge::Gate;
 pub use record::{Before, Phase, Rollout, RolloutState, RolloutStrategy, Step, StepState};
+
+/// The version of a function that lies on a node, and how it fares there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VersionHeld {
+    /// The component.
+    pub(crate) content: ContentId,
+    /// How it runs.
+    pub(crate) options: DeployOptions,
+    /// How it fared since it was offered.
+    pub(crate) measured: Measured,
+}
 
 /// How the store calls these plans.
 const KIND: &str = "rollout";

@@ -4,25 +4,19 @@
 //! it begins, so that no crash repeats it. A schedule belongs to the node that it was given to, which
 //! alone begins its runs; where each task runs is for routing to say.
 
-mod record;
-mod when;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sedge_base::{ErrorKind, Timestamp};
 use sedge_capability::Failure;
+use sedge_plans::{Missed, Ran, Schedule, When, Wish};
 use sedge_store::StoredPlan;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::node::{Node, internal, unwritten};
-use crate::plans::wish::Wish;
-
-pub use record::{Missed, Run, RunState, Schedule};
-pub use when::{When, WhenError};
 
 /// How the store calls these plans.
 const KIND: &str = "schedule";
@@ -207,7 +201,7 @@ impl Node {
         if let Err(failure) = self.keep_schedule(&schedule).await {
             // What is not on disk as begun does not begin.
             if let Some(it) = self.plans.schedules.list().get_mut(&id) {
-                it.ended(number, crate::plans::wish::Ran::refused(failure.clone()));
+                it.ended(number, Ran::refused(failure.clone()));
             }
             return Err(failure);
         }

@@ -7,14 +7,13 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use sedge_base::{ContentId, ErrorKind, NodeId};
 use sedge_capability::{Budgets, Failure, Name};
+use sedge_plans::{Measured, Verdict, Wish};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::judge::Verdict;
 use super::record::{Before, Phase, Rollout, RolloutState, RolloutStrategy, Step, StepState};
 use crate::node::{Node, internal};
-use crate::plans::measure::{Measured, VersionHeld};
-use crate::plans::wish::Wish;
+use crate::plans::VersionHeld;
 use crate::view::DeployOptions;
 use crate::wire::Request;
 

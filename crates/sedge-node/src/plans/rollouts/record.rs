@@ -2,9 +2,9 @@
 
 use sedge_base::{ContentId, NodeId, Timestamp};
 use sedge_capability::{Failure, Name};
+use sedge_plans::Gate;
 use serde::{Deserialize, Serialize};
 
-use super::judge::Gate;
 use crate::view::DeployOptions;
 
 /// In which order a new version takes the place of the old one (seed 000, `DeploymentManager`).

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plans::measure::Measured;
+use crate::measured::Measured;
 
 /// What a new version has to show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl Default for Gate {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// Watch on.
     Wait,
     /// Give it to the others.
@@ -42,7 +42,7 @@ pub(crate) enum Verdict {
 
 impl Gate {
     /// Returns the key that cannot be used, and what it must be.
-    pub(crate) fn wrong(&self) -> Option<&'static str> {
+    pub fn wrong(&self) -> Option<&'static str> {
         if self.calls == 0 {
             return Some("`calls` is at least 1");
         }
@@ -56,7 +56,7 @@ impl Gate {
     }
 
     /// Judges a new version that was watched for so long.
-    pub(crate) fn judge(&self, new: &Measured, old: &Measured, watched: Duration) -> Verdict {
+    pub fn judge(&self, new: &Measured, old: &Measured, watched: Duration) -> Verdict {
         if new.calls < self.calls {
             if watched < Duration::from_millis(self.patience_ms) {
                 return Verdict::Wait;

@@ -3,7 +3,7 @@
 use sedge_base::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::plans::wish::{Ran, Wish};
+use crate::wish::{Ran, Wish};
 
 /// Tasks that were handed in together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,29 +69,29 @@ pub struct Gathered {
 
 /// One task as it lies in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct KeptTask {
+pub struct KeptTask {
     /// What shall run; `None` once it has ended.
-    pub(super) wish: Option<Wish>,
+    pub wish: Option<Wish>,
     /// Where it stands.
     #[serde(flatten)]
-    pub(super) task: BatchTask,
+    pub task: BatchTask,
 }
 
 impl KeptTask {
     /// Makes a task that waits.
-    pub(super) fn queued(index: usize, wish: Wish) -> Self {
+    pub fn queued(index: usize, wish: Wish) -> Self {
         let task = BatchTask { index, state: BatchState::Queued, ran: Ran::default() };
         Self { wish: Some(wish), task }
     }
 
     /// Makes the record of one that has begun.
-    pub(super) fn begun(index: usize, wish: Wish) -> Self {
+    pub fn begun(index: usize, wish: Wish) -> Self {
         let task = BatchTask { index, state: BatchState::Running, ran: Ran::default() };
         Self { wish: Some(wish), task }
     }
 
     /// Makes the record of one that has ended.
-    pub(super) fn ended(index: usize, ran: Ran) -> Self {
+    pub fn ended(index: usize, ran: Ran) -> Self {
         let state = match ran.failure {
             None => BatchState::Success,
             Some(_) => BatchState::Failed,
@@ -100,7 +100,7 @@ impl KeptTask {
     }
 
     /// Takes it up after the node was away: what ran then was interrupted.
-    pub(super) fn take_up(&mut self) {
+    pub fn take_up(&mut self) {
         if self.task.state == BatchState::Running {
             self.task.state = BatchState::Interrupted;
             self.wish = None;
@@ -110,7 +110,7 @@ impl KeptTask {
 
 impl Batch {
     /// Counts what is known of the tasks anew.
-    pub(super) fn recount(&mut self, tasks: &[KeptTask], now: Timestamp) {
+    pub fn recount(&mut self, tasks: &[KeptTask], now: Timestamp) {
         let ended = tasks.iter().filter(|it| it.task.state.has_ended());
         self.ended = ended.clone().count();
         self.failed = ended.filter(|it| it.task.state != BatchState::Success).count();

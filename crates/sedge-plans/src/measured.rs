@@ -1,32 +1,29 @@
-//! How the version of a function fares that lies on a node now: counted from when it was offered.
+//! How one version of a function fares: counted from when it was offered.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use sedge_base::ContentId;
 use sedge_capability::End;
 use sedge_trust::receipt::Status;
 use serde::{Deserialize, Serialize};
-
-use crate::view::DeployOptions;
 
 /// The last tasks whose times are kept.
 const KEPT: usize = 200;
 
 /// What was seen of one version on one or more nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Measured {
+pub struct Measured {
     /// Tasks that ended; those that the requester broke off are not counted.
-    pub(crate) calls: u64,
+    pub calls: u64,
     /// Those among them that failed.
-    pub(crate) failed: u64,
+    pub failed: u64,
     /// How long the last successful ones took, in microseconds; 200 per node at most.
-    pub(crate) took_us: Vec<u64>,
+    pub took_us: Vec<u64>,
 }
 
 impl Measured {
     /// Adds what was seen elsewhere.
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.calls = self.calls.saturating_add(other.calls);
         self.failed = self.failed.saturating_add(other.failed);
         self.took_us.extend(&other.took_us);
@@ -34,7 +31,7 @@ impl Measured {
 
     /// Returns the share of tasks that ended well, in percent; 100 when there were none (seed 000,
     /// `EdgeMetrics.success_rate`).
-    pub(crate) fn success_percent(&self) -> f64 {
+    pub fn success_percent(&self) -> f64 {
         match self.calls {
             0 => 100.0,
             calls => calls.saturating_sub(self.failed) as f64 / calls as f64 * 100.0,
@@ -42,7 +39,7 @@ impl Measured {
     }
 
     /// Returns the time within which 95 of 100 successful tasks ended, in microseconds.
-    pub(crate) fn p95_us(&self) -> Option<u64> {
+    pub fn p95_us(&self) -> Option<u64> {
         let mut sorted = self.took_us.clone();
         sorted.sort_unstable();
         let rank = (sorted.len() * 95).div_ceil(100);
@@ -50,20 +47,9 @@ impl Measured {
     }
 }
 
-/// The version of a function that lies on a node, and how it fares there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct VersionHeld {
-    /// The component.
-    pub(crate) content: ContentId,
-    /// How it runs.
-    pub(crate) options: DeployOptions,
-    /// How it fared since it was offered.
-    pub(crate) measured: Measured,
-}
-
 /// Counts the tasks of one version.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Counted>);
+pub struct Tally(Mutex<Counted>);
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -74,7 +60,7 @@ struct Counted {
 
 impl Tally {
     /// Counts a task that ended.
-    pub(crate) fn note(&self, end: &End) {
+    pub fn note(&self, end: &End) {
         if end.status == Status::Cancelled {
             return;
         }
@@ -91,7 +77,7 @@ impl Tally {
     }
 
     /// Returns what was counted.
-    pub(crate) fn measured(&self) -> Measured {
+    pub fn measured(&self) -> Measured {
         let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let took_us = counted.took_us.iter().copied().collect();
         Measured { calls: counted.calls, failed: counted.failed, took_us }

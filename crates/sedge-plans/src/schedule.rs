@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use sedge_base::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::when::{When, WhenError};
-use crate::plans::wish::{Ran, Wish};
+use crate::when::{When, WhenError};
+use crate::wish::{Ran, Wish};
 
 /// Runs of which a schedule remembers what came.
 const KEPT_RUNS: usize = 10;
