@@ -12,6 +12,7 @@
 //! ```
 
 mod clock;
+mod config;
 mod dice;
 mod error;
 mod hash;
@@ -21,6 +22,7 @@ mod secret;
 mod size;
 
 pub use clock::{Clock, DateError, Timestamp};
+pub use config::ConfigError;
 pub use dice::Dice;
 pub use error::ErrorKind;
 pub use hash::ContentHasher;

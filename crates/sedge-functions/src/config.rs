@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use sedge_base::{ByteSize, ErrorKind};
+use sedge_base::{ByteSize, ConfigError};
 use serde::{Deserialize, Deserializer};
 
 use crate::outbound::{Place, Reach, Walls};
@@ -77,23 +77,6 @@ pub struct FunctionsConfig {
     pub(crate) max_component_size: ByteSize,
     pub(crate) cache_size: ByteSize,
     pub(crate) walls: Walls,
-}
-
-/// A value of the config that no node can run with.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` must be {must_be}")]
-pub struct ConfigError {
-    /// The key, such as `functions.memory`.
-    pub key: &'static str,
-    /// What it must be, in words.
-    pub must_be: &'static str,
-}
-
-impl ConfigError {
-    /// Returns what the caller can do about it.
-    pub const fn kind(&self) -> ErrorKind {
-        ErrorKind::Invalid
-    }
 }
 
 /// The address space of a 32-bit guest.

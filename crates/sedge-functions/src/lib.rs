@@ -50,7 +50,7 @@ mod ticker;
 
 pub use cache::CacheError;
 pub use call::CallError;
-pub use config::{ConfigError, FunctionsConfig, FunctionsSection};
+pub use config::{FunctionsConfig, FunctionsSection};
 pub use deploy::{DeployError, Deployment};
 pub use function::{Function, Summary};
 pub use metrics::{Metrics, Stats};

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sedge_base::{ErrorKind, Secret};
+use sedge_base::{ConfigError, Secret};
 use serde::{Deserialize, Deserializer};
 
 use crate::catalog::{DEFAULT_CHAT, DEFAULT_EMBEDDING};
@@ -146,23 +146,6 @@ pub struct GatewayConfig {
     pub idle_unload: Option<Duration>,
     /// Where model files come from.
     pub sources: SourceSettings,
-}
-
-/// A key that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` must be {must_be}")]
-pub struct ConfigError {
-    /// The key, with its section.
-    pub key: &'static str,
-    /// What it must be.
-    pub must_be: &'static str,
-}
-
-impl ConfigError {
-    /// Returns what the caller can do about it.
-    pub fn kind(&self) -> ErrorKind {
-        ErrorKind::Invalid
-    }
 }
 
 impl TryFrom<GatewaySection> for GatewayConfig {

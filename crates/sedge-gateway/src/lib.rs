@@ -27,7 +27,7 @@ mod worker;
 
 pub use catalog::{Catalog, CatalogError, DEFAULT_CHAT, DEFAULT_EMBEDDING, Facts, Model, Preset};
 pub use chat::{ChatInput, ChatInputError, ChatMessage, ChatRole};
-pub use config::{Choice, ConfigError, GatewayConfig, GatewaySection, LoadWhen, SourcesSection};
+pub use config::{Choice, GatewayConfig, GatewaySection, LoadWhen, SourcesSection};
 pub use embed::{EmbedInput, EmbedInputError, EmbedOutput};
 pub use fetch::{FetchError, OnProgress, PartError, Progress, SourceFailure};
 pub use gateway::{EnsureModelsError, Gateway, GatewayError, ModelStatus};

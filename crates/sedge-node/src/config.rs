@@ -189,6 +189,12 @@ impl ConfigError {
     }
 }
 
+impl From<sedge_base::ConfigError> for ConfigError {
+    fn from(it: sedge_base::ConfigError) -> Self {
+        Self::Value { key: it.key, must_be: it.must_be.to_owned() }
+    }
+}
+
 impl Config {
     /// Reads and checks a configuration file; a file that is not there is an empty one.
     ///
@@ -215,20 +221,14 @@ impl Config {
             path: path.to_owned(),
             message: source.to_string().trim_end().to_owned(),
         })?;
-        let value = |key: &'static str, must_be: String| ConfigError::Value { key, must_be };
         Ok(Self {
             node: NodeConfig::try_from(file.node)?,
-            functions: FunctionsConfig::try_from(file.functions)
-                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
-            code: CodeConfig::try_from(file.code)
-                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
-            plugins: PluginsConfig::try_from(file.plugins)
-                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
-            gateway: GatewayConfig::try_from(file.gateway)
-                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
+            functions: FunctionsConfig::try_from(file.functions)?,
+            code: CodeConfig::try_from(file.code)?,
+            plugins: PluginsConfig::try_from(file.plugins)?,
+            gateway: GatewayConfig::try_from(file.gateway)?,
             artifacts: ArtifactsConfig::try_from(file.artifacts)?,
-            quorum: QuorumConfig::try_from(file.quorum)
-                .map_err(|it| value(it.key, it.must_be.to_owned()))?,
+            quorum: QuorumConfig::try_from(file.quorum)?,
             admission: AdmissionConfig::try_from(file.admission)?,
             server: ServerConfig::try_from(file.server)?,
             mesh: MeshConfig::try_from(file.mesh)?,

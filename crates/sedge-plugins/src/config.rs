@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sedge_base::{ErrorKind, Secret};
+use sedge_base::{ConfigError, Secret};
 use serde::Deserialize;
 
 use crate::right::Right;
@@ -40,23 +40,6 @@ pub struct PluginsConfig {
     pub folders: Vec<PathBuf>,
     /// At most 64 values of at most 4096 bytes.
     pub(crate) env: BTreeMap<String, Secret<String>>,
-}
-
-/// A value of the config that no node can run with.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` must be {must_be}")]
-pub struct ConfigError {
-    /// The key, such as `plugins.folders`.
-    pub key: &'static str,
-    /// What it must be, in words.
-    pub must_be: &'static str,
-}
-
-impl ConfigError {
-    /// Returns what the caller can do about it.
-    pub const fn kind(&self) -> ErrorKind {
-        ErrorKind::Invalid
-    }
 }
 
 impl TryFrom<PluginsSection> for PluginsConfig {

@@ -32,7 +32,7 @@ mod right;
 mod source;
 mod view;
 
-pub use config::{ConfigError, PluginsConfig, PluginsSection};
+pub use config::{PluginsConfig, PluginsSection};
 pub use emit::{Called, EmitError, Emitted};
 pub use folder::{Entry, EntryKind, Found, Scan, scan};
 pub use hooks::Hooks;

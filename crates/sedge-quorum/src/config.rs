@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sedge_base::ErrorKind;
+use sedge_base::ConfigError;
 use serde::Deserialize;
 
 use crate::message::MAX_VOTERS;
@@ -44,23 +44,6 @@ pub struct QuorumConfig {
     /// How long it does at most: the engine's dice pick a time between both, and never the later one.
     /// Where nothing may be left to these dice, the times of all voters differ.
     pub election_most: Duration,
-}
-
-/// A key of `[quorum]` that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` must be {must_be}")]
-pub struct ConfigError {
-    /// The key, with its section.
-    pub key: &'static str,
-    /// What it must be.
-    pub must_be: &'static str,
-}
-
-impl ConfigError {
-    /// Returns what the caller can do about it.
-    pub const fn kind(&self) -> ErrorKind {
-        ErrorKind::Invalid
-    }
 }
 
 impl TryFrom<QuorumSection> for QuorumConfig {

@@ -16,7 +16,7 @@
 //! assert!(config.election >= config.heartbeat * 3);
 //! // Two voters: losing either stops every decision.
 //! assert_eq!([1, 2, 3, 5].map(majority), [1, 2, 2, 3]);
-//! # Ok::<(), sedge_quorum::ConfigError>(())
+//! # Ok::<(), sedge_base::ConfigError>(())
 //! ```
 
 mod config;
@@ -35,7 +35,7 @@ mod state;
 mod text;
 mod voter;
 
-pub use config::{ConfigError, QuorumConfig, QuorumSection};
+pub use config::{QuorumConfig, QuorumSection};
 pub use disk::{Disk, SwarmDisk};
 pub use link::{Link, LinkError};
 pub use message::{

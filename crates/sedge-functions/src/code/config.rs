@@ -2,10 +2,8 @@
 
 use std::num::NonZeroU32;
 
-use sedge_base::ByteSize;
+use sedge_base::{ByteSize, ConfigError};
 use serde::{Deserialize, Deserializer};
-
-use crate::ConfigError;
 
 /// `[code]`, as written in the node's config file.
 #[derive(Debug, Clone, Deserialize)]
