@@ -1,6 +1,7 @@
 //! `sedge bench`: figures of this machine, each with how it was measured.
 
 mod artifact;
+mod code;
 mod engine;
 mod model;
 mod nodes;

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::engine::UPPER;
-use super::{Bench, Figure, artifact, percentiles};
+use super::{Bench, Figure, artifact, code, percentiles};
 use crate::api::Api;
 use crate::commands::chat;
 use crate::commands::demo::{Stage, invite, join, join_all, offering, until_all_online};
@@ -62,12 +62,13 @@ pub(super) fn measure(bench: &Bench, settings: &Settings, ui: Ui) -> Result<Vec<
     }
     figures.push(remote);
     figures.extend(artifact::measure(one, &stage.actor("two")?.api, bench.artifact)?);
+    figures.extend(code::measure(one, rounds)?);
     if with_model {
         let model = sedge_gateway::DEFAULT_CHAT;
         stage.until_all_see("the model", |api| Ok(offering(api, model)? == 1))?;
         figures.extend(tokens(one)?);
     }
-    figures.push(joins(&mut stage, &cache)?);
+    figures.extend(joins(&mut stage, &cache)?);
     stage.stop()?;
     if with_model {
         figures.extend(super::model::measure(settings)?);
@@ -89,8 +90,10 @@ fn start(stage: &mut Stage, cache: &Path) -> Result<Figure, Failed> {
     Ok(Figure::new("start to ready", spoken(median(times)), "from the start of the process to its first word, no model, median of 3"))
 }
 
-/// Lets five machines join by a spoken code, one after the other.
-fn joins(stage: &mut Stage, cache: &Path) -> Result<Figure, Failed> {
+/// Lets five machines join by a spoken code, one after the other; when they are three, a large component
+/// goes to all.
+fn joins(stage: &mut Stage, cache: &Path) -> Result<Vec<Figure>, Failed> {
+    let mut figures = Vec::new();
     let (mut admitted, mut known) = (Vec::new(), Vec::new());
     for name in ["three", "four", "five", "six", "seven"] {
         stage.enter(name, &["--no-model"], cache)?;
@@ -100,11 +103,56 @@ fn joins(stage: &mut Stage, cache: &Path) -> Result<Figure, Failed> {
         admitted.push(began.elapsed());
         until_all_online(stage)?;
         known.push(began.elapsed());
+        if name == "three" {
+            figures.push(deploys(&stage.actor("one")?.api)?);
+        }
     }
     let known = median(known);
     let how = "five joins by a spoken code at an address, from the request to the signed membership; medians";
-    Ok(Figure::new("join", spoken(median(admitted)), how)
-        .beside(format!("every member lists it online after {}, looked for every 10 ms", spoken(known))))
+    figures.push(Figure::new("join", spoken(median(admitted)), how)
+        .beside(format!("every member lists it online after {}, looked for every 10 ms", spoken(known))));
+    Ok(figures)
+}
+
+/// Deploys a component of 10 MiB to all three members, five times, another one each time.
+fn deploys(api: &Api) -> Result<Figure, Failed> {
+    let mut times = Vec::new();
+    for round in 0..5 {
+        let wasm = padded(UPPER, 10 << 20)?;
+        let began = Instant::now();
+        let deployed: Vec<Deployed> =
+            api.put(&format!("functions/large-{round}?to=all"), &DeployOptions::default(), &wasm)?;
+        times.push(began.elapsed());
+        if let Some(failure) = deployed.iter().find_map(|it| it.failure.as_ref()) {
+            return Err(Failed::new(failure.kind, failure.to_string()));
+        }
+        if deployed.len() != 3 {
+            return Err(Failed::new(ErrorKind::Internal, "the component did not go to three members"));
+        }
+    }
+    let how = "a 663-byte C component with a section of 10 MiB of chance, through the API to three node processes: sent, hashed, compiled, linked and on disk at each; median of 5";
+    Ok(Figure::new("deploy of 10 MiB to 3 nodes", spoken(median(times)), how))
+}
+
+/// Returns the component with a section of random bytes that means nothing to anybody.
+fn padded(component: &[u8], bytes: usize) -> Result<Vec<u8>, Failed> {
+    const NAME: &[u8] = b"\x07padding";
+    let mut wasm = component.to_vec();
+    wasm.push(0);
+    let mut length = NAME.len() + bytes;
+    // The section's length, seven bits at a time.
+    while length >= 0x80 {
+        wasm.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    wasm.push(length as u8);
+    wasm.extend_from_slice(NAME);
+    for _ in 0..bytes / 1024 {
+        let random: [u8; 1024] =
+            sedge_trust::random_bytes().map_err(|err| Failed::of(ErrorKind::Internal, &err))?;
+        wasm.extend_from_slice(&random);
+    }
+    Ok(wasm)
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
