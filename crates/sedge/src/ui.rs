@@ -1,5 +1,6 @@
 //! What people and programs see: results on the standard output, everything else on the other one.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -62,6 +63,25 @@ impl Ui {
         drop(stdout.write_all(bytes).and_then(|()| stdout.flush()));
     }
 
+    /// Writes what somebody's code or model wrote to the standard output: as it is for a file or a
+    /// program, and tame on a terminal.
+    pub(crate) fn strange(self, bytes: &[u8]) {
+        if std::io::stdout().is_terminal() {
+            self.raw(tame(&String::from_utf8_lossy(bytes)).as_bytes());
+        } else {
+            self.raw(bytes);
+        }
+    }
+
+    /// Writes the same to the other stream.
+    pub(crate) fn strange_aside(self, bytes: &[u8]) {
+        let mut stderr = std::io::stderr().lock();
+        let text = String::from_utf8_lossy(bytes);
+        let text = if stderr.is_terminal() { tame(&text) } else { text };
+        // Nobody is left to be told that this stream is closed.
+        drop(stderr.write_all(text.as_bytes()));
+    }
+
     /// Says something beside the result.
     pub(crate) fn note(self, text: impl Display) {
         drop(writeln!(anstream::stderr().lock(), "{text}"));
@@ -75,9 +95,10 @@ impl Ui {
             let error = json!({ "kind": kind, "code": code, "message": message, "hint": hint, "ways": ways });
             out(format_args!("{}\n", json!({ "error": error })));
         }
-        self.note(format_args!("{BAD}error:{BAD:#} {message}"));
+        // Messages repeat words of others: of a function, of another machine.
+        self.note(format_args!("{BAD}error:{BAD:#} {}", tame(message)));
         for way in ways {
-            self.note(format_args!("  {BOLD}{}{BOLD:#}: {}", way.way, way.reason));
+            self.note(format_args!("  {BOLD}{}{BOLD:#}: {}", way.way, tame(&way.reason)));
             self.note(format_args!("  {DIM}{}{DIM:#}", way.next_step));
         }
         if let Some(hint) = hint {
@@ -102,6 +123,25 @@ fn out(text: std::fmt::Arguments<'_>) {
     let mut stdout = anstream::stdout().lock();
     // Whoever closed the other end wants no more.
     drop(stdout.write_fmt(text).and_then(|()| stdout.flush()));
+}
+
+/// Returns a text in which a terminal finds nothing to obey: control characters are spelt out, but for
+/// the ends of lines and tabulators.
+fn tame(text: &str) -> Cow<'_, str> {
+    let bare = |it: char| it.is_control() && !matches!(it, '\n' | '\t');
+    if !text.replace("\r\n", "\n").contains(bare) {
+        return Cow::Borrowed(text);
+    }
+    let mut tamed = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(it) = rest.next() {
+        if bare(it) && !(it == '\r' && rest.peek() == Some(&'\n')) {
+            tamed.extend(it.escape_unicode());
+        } else {
+            tamed.push(it);
+        }
+    }
+    Cow::Owned(tamed)
 }
 
 /// Lines of cells under headings, each column as wide as its widest cell.
@@ -164,6 +204,18 @@ mod tests {
         table.row(["é".to_owned(), "22".to_owned()]);
         let text = anstream::adapter::strip_str(&table.text()).to_string();
         assert_eq!(text, "name    n\nlonger  1\né       22\n");
+    }
+
+    #[test]
+    fn a_terminal_finds_nothing_to_obey() {
+        for (text, expected) in [
+            ("a\tb\r\nc\n", "a\tb\r\nc\n"),
+            ("\u{1b}]52;c;cm0gLXJm\u{7}", "\\u{1b}]52;c;cm0gLXJm\\u{7}"),
+            ("safe\rhidden", "safe\\u{d}hidden"),
+            ("\u{9b}2J\r\n", "\\u{9b}2J\r\n"),
+        ] {
+            assert_eq!(tame(text), expected);
+        }
     }
 
     #[test]

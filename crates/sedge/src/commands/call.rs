@@ -116,7 +116,7 @@ impl Call {
             ui.result(&record(&told, &raw.body), String::new);
             return Ok(());
         }
-        ui.raw(&raw.body);
+        ui.strange(&raw.body);
         if std::io::stdout().is_terminal() && !raw.body.ends_with(b"\n") {
             ui.piece("\n");
         }

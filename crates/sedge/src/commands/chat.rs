@@ -95,7 +95,9 @@ pub(crate) fn hear(api: &Api, body: &Value, on: Option<&str>, ui: Ui) -> Result<
     let ended = api.chat(body, on, |event| {
         if let Some(text) = event["choices"][0]["delta"]["content"].as_str() {
             heard.text.push_str(text);
-            ui.piece(text);
+            if !ui.is_json() {
+                ui.strange(text.as_bytes());
+            }
         }
         if event["sedge"].is_object() {
             heard.origin = event["sedge"].clone();

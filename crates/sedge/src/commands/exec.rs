@@ -1,6 +1,6 @@
 //! `sedge exec`: code in a sandbox, here or on another machine.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -153,12 +153,11 @@ fn explain(failed: Failed, language: Language) -> Failed {
 
 /// Writes what the code wrote, each stream to its own.
 fn show(told: &Told, result: &CodeResult, ui: Ui) {
-    ui.raw(result.stdout.as_bytes());
+    ui.strange(result.stdout.as_bytes());
     if std::io::stdout().is_terminal() && !result.stdout.is_empty() && !result.stdout.ends_with('\n') {
         ui.piece("\n");
     }
-    // Nobody is left to be told that this stream is closed.
-    drop(std::io::stderr().write_all(result.stderr.as_bytes()));
+    ui.strange_aside(result.stderr.as_bytes());
     let time = spoken(Duration::from_secs_f64(result.execution_time.max(0.0)));
     let place = result.destination.map_or("nowhere", |it| it.name());
     let mut words = format!("{place} on {} in {time} ({})", told.node_name, result.reason);

@@ -103,7 +103,7 @@ impl Session {
                         Failed::io(&format!("cannot write {}", file.display()), &err)
                     })?,
                     None if ui.is_json() => ui.result(&got, String::new),
-                    None => ui.raw(&content),
+                    None => ui.strange(&content),
                 }
             }
             What::List { session } => {
