@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::machine::{Machine, PROBE, until};
+use crate::machine::{Machine, PROBE, UPPER, until};
 
 const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../functions/web.wasm");
 
@@ -99,4 +99,54 @@ fn row_066_an_endless_loop_ends_within_a_tenth_of_its_time_and_the_node_still_se
     }
     println!("an endless loop with 1 s ended after {shortest} ms");
     assert!((1000..=1100).contains(&shortest), "ended after {shortest} ms");
+}
+
+#[test]
+fn of_a_thousand_deploys_at_once_each_is_kept_or_refused_by_name() {
+    let mut one = Machine::new("one", Vec::new());
+    one.write_config("[node]\nmax_functions = 950\n");
+    one.start();
+    let wasm = std::fs::read(UPPER).unwrap();
+    let key = std::fs::read_to_string(one.home().join("api.key")).unwrap();
+    let (api, bearer) = (one.ready["api"].as_str().unwrap(), format!("Bearer {}", key.trim()));
+    let put = |number: usize| {
+        let url = format!("http://{api}/api/v1/functions/fn-{number}");
+        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let request = ureq::Agent::from(config).put(url).header("authorization", &bearer);
+        let mut response = request.send(&wasm).unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    };
+    let answers: Vec<(usize, u16, String)> = thread::scope(|scope| {
+        let tenths: Vec<_> = (0..100)
+            .map(|tenth| {
+                let put = &put;
+                scope.spawn(move || {
+                    let mine = (0..10).map(|it| tenth * 10 + it);
+                    mine.map(|it| put(it)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let answers = tenths.into_iter().flat_map(|it| it.join().unwrap());
+        answers.enumerate().map(|(number, (status, body))| (number, status, body)).collect()
+    });
+    let (kept, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.1 == 200);
+    assert_eq!((kept.len(), refused.len()), (950, 50));
+    for (number, status, body) in refused {
+        assert!(body.contains("node_full"), "fn-{number}: {status} {body}");
+    }
+    assert_eq!(one.json(&["call", &format!("fn-{}", kept[0].0), "--input", "a"])["output"], "A");
+
+    // What was acknowledged is on disk.
+    one.kill();
+    one.start();
+    let offered = one.json(&["capabilities"]);
+    let here = offered
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["name"].as_str().unwrap().starts_with("fn-"))
+        .count();
+    assert_eq!(here, 950);
+    let last = kept.last().unwrap().0;
+    assert_eq!(one.json(&["call", &format!("fn-{last}"), "--input", "b"])["output"], "B");
 }
