@@ -46,7 +46,7 @@ pub(crate) async fn beat_all(node: Arc<Node>) {
 
 impl Node {
     /// Exchanges adverts with one member, and rosters if they differ. Returns whether it answered.
-    pub(crate) async fn beat(self: &Arc<Self>, peer: NodeId) -> bool {
+    pub async fn beat(self: &Arc<Self>, peer: NodeId) -> bool {
         let exchanged = self.exchange(peer).await;
         let answered = exchanged.is_ok();
         let full = matches!(&exchanged, Err(it) if it.code == NODE_FULL);

@@ -1,6 +1,6 @@
 //! Puts the parts together and keeps them alive: a [`Node`] is a struct of its parts.
 //!
-//! Doors (layer 5) turn requests into [`Ask`]s; the node checks them, lets routing pick a machine,
+//! Doors (layer 6) turn requests into [`Ask`]s; the node checks them, lets routing pick a machine,
 //! runs them here or sends them there, and keeps the receipts.
 //!
 //! Invariants: nothing listens beyond loopback before an invitation is opened, a code or an address is

@@ -106,6 +106,16 @@ impl Node {
         &self.api_key
     }
 
+    /// Returns what the node keeps on disk.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns the node's clock.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Returns the receipts and metrics.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger

@@ -140,11 +140,11 @@ impl Node {
     }
 
     /// Lets one member, or this node, forget a function; returns whether it was there.
-    pub(crate) async fn undeploy_on(
-        self: &Arc<Self>,
-        node: NodeId,
-        name: &Name,
-    ) -> Result<bool, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the member cannot be reached, or its store failed.
+    pub async fn undeploy_on(self: &Arc<Self>, node: NodeId, name: &Name) -> Result<bool, Failure> {
         if node == self.id() {
             return self.undeploy(name).await;
         }

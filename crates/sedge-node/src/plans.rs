@@ -18,14 +18,13 @@ use rollouts::Rollouts;
 use schedules::Schedules;
 
 pub use batches::BatchAsk;
-pub(crate) use rollouts::VersionHeld;
 pub use rollouts::{
-    Before, Phase, Rollout, RolloutAsk, RolloutState, RolloutStrategy, Step, StepState,
+    Before, Phase, Rollout, RolloutAsk, RolloutState, RolloutStrategy, Step, StepState, VersionHeld,
 };
 pub use schedules::{ScheduleAsk, ScheduleView};
 pub use sedge_plans::{
-    Batch, BatchState, BatchTask, Gate, Gathered, Missed, Ran, Run, RunState, Schedule, When,
-    WhenError, Wish,
+    Batch, BatchState, BatchTask, Gate, Gathered, Measured, Missed, Ran, Run, RunState, Schedule,
+    When, WhenError, Wish,
 };
 
 /// The plans of a node.

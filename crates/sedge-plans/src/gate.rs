@@ -94,7 +94,8 @@ mod tests {
     use super::*;
 
     fn measured(calls: u64, failed: u64, took_us: u64) -> Measured {
-        Measured { calls, failed, took_us: vec![took_us; (calls - failed) as usize] }
+        let took_us = vec![took_us; (calls - failed) as usize];
+        Measured { calls, failed, took_us, ..Measured::default() }
     }
 
     #[track_caller]

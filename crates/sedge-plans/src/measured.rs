@@ -19,6 +19,12 @@ pub struct Measured {
     pub failed: u64,
     /// How long the last successful ones took, in microseconds; 200 per node at most.
     pub took_us: Vec<u64>,
+    /// How long all successful ones took together, in microseconds.
+    #[serde(default)]
+    pub total_us: u64,
+    /// Those before the first success, and that success.
+    #[serde(default)]
+    pub cold: u64,
 }
 
 impl Measured {
@@ -27,6 +33,8 @@ impl Measured {
         self.calls = self.calls.saturating_add(other.calls);
         self.failed = self.failed.saturating_add(other.failed);
         self.took_us.extend(&other.took_us);
+        self.total_us = self.total_us.saturating_add(other.total_us);
+        self.cold = self.cold.saturating_add(other.cold);
     }
 
     /// Returns the share of tasks that ended well, in percent; 100 when there were none (seed 000,
@@ -56,6 +64,8 @@ struct Counted {
     calls: u64,
     failed: u64,
     took_us: VecDeque<u64>,
+    total_us: u64,
+    cold: u64,
 }
 
 impl Tally {
@@ -66,10 +76,12 @@ impl Tally {
         }
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counted.calls += 1;
+        counted.cold += u64::from(end.usage.cold == Some(true));
         if end.failure.is_some() {
             counted.failed += 1;
             return;
         }
+        counted.total_us = counted.total_us.saturating_add(end.usage.took_us);
         if counted.took_us.len() == KEPT {
             counted.took_us.pop_front();
         }
@@ -79,8 +91,9 @@ impl Tally {
     /// Returns what was counted.
     pub fn measured(&self) -> Measured {
         let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Counted { calls, failed, total_us, cold, .. } = *counted;
         let took_us = counted.took_us.iter().copied().collect();
-        Measured { calls: counted.calls, failed: counted.failed, took_us }
+        Measured { calls, failed, took_us, total_us, cold }
     }
 }
 
@@ -104,9 +117,9 @@ mod tests {
             tally.note(&End::failed(status, failure.clone(), Usage::default()));
         }
         let measured = tally.measured();
-        assert_eq!((measured.calls, measured.failed), (301, 1));
+        assert_eq!((measured.calls, measured.failed, measured.total_us), (301, 1, 45_150));
         assert_eq!(measured.p95_us(), Some(290), "of 101 to 300");
-        let half = Measured { calls: 2, failed: 1, took_us: vec![10] };
+        let half = Measured { calls: 2, failed: 1, took_us: vec![10], ..Measured::default() };
         assert!((half.success_percent() - 50.0).abs() < f64::EPSILON);
         assert_eq!(half.p95_us(), Some(10));
     }

@@ -26,13 +26,13 @@ pub use record::{Before, Phase, Rollout, RolloutState, RolloutStrategy, Step, St
 
 /// The version of a function that lies on a node, and how it fares there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct VersionHeld {
+pub struct VersionHeld {
     /// The component.
-    pub(crate) content: ContentId,
+    pub content: ContentId,
     /// How it runs.
-    pub(crate) options: DeployOptions,
+    pub options: DeployOptions,
     /// How it fared since it was offered.
-    pub(crate) measured: Measured,
+    pub measured: Measured,
 }
 
 /// How the store calls these plans.

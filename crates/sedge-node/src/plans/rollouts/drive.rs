@@ -388,7 +388,12 @@ impl Node {
         }
     }
 
-    async fn version_on(
+    /// Returns the version of a function that lies on a member, and how it fares there.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] when the member cannot be reached, or its store failed.
+    pub async fn version_on(
         self: &Arc<Self>,
         node: NodeId,
         name: &Name,
