@@ -20,6 +20,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hickory-", &["sedge-agents"]),
     ("lz4_flex", &["sedge-sync", "sedge-swarm"]),
     ("flate2", &["sedge-sync"]),
+    ("rmcp", &["sedge"]),
+    ("md-5", &["sedge-cluster"]),
     ("ureq", &["sedge-agents", "sedge-functions", "sedge-gateway", "sedge"]),
     ("zip", &["sedge-gateway"]),
     ("landlock", &["sedge-sandbox"]),
