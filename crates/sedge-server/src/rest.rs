@@ -9,6 +9,7 @@ mod artifacts;
 mod audit;
 mod batches;
 mod decisions;
+mod edge_computing;
 mod error;
 mod functions;
 mod graph;
@@ -75,6 +76,7 @@ fn routes() -> Router<Shared> {
         .merge(state_routes())
         .merge(work_routes())
         .merge(proof_routes())
+        .nest("/edge-computing", edge_computing::routes())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
 }
 
@@ -242,7 +244,7 @@ pub(crate) fn feed(body: &[u8]) -> bool {
         reads::<Signed<ArtifactPointer>>,
     ];
     let taken = readers.map(|it| it(body));
-    taken.contains(&true)
+    taken.contains(&true) || edge_computing::feed(body)
 }
 
 /// Feeds an address to what reads names in paths and questions behind them; returns whether one took it.
@@ -267,5 +269,6 @@ pub(crate) fn feed_address(text: &str) -> bool {
         asks::<receipts::Exported>,
         asks::<receipts::From>,
     ];
-    named || uri.query().is_some() && readers.iter().any(|it| it(&uri))
+    let asked = readers.iter().any(|it| it(&uri)) || edge_computing::feed_query(&uri);
+    named || uri.query().is_some() && asked
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::serve::ListenerExt;
 use sedge_base::{Cancel, ErrorKind, TaskScope};
+use sedge_cluster::EdgeCluster;
 use sedge_net::tls::{Listener, ListenerError};
 use sedge_node::{HomeError, Node};
 use tokio::net::TcpListener;
@@ -23,6 +24,8 @@ use crate::secure::{Accepting, MOST, PROTOCOLS};
 pub(crate) struct Shared {
     /// The node that the doors lead to.
     pub(crate) node: Arc<Node>,
+    /// The same node's swarm as a cluster of an older API.
+    pub(crate) cluster: EdgeCluster,
     /// Cancelled when a client asks the program to stop.
     pub(crate) stop: Cancel,
     /// The work of connections that outlives a request.
@@ -136,9 +139,11 @@ impl Server {
             return Err(BindError::NotLoopback { address });
         }
         let (stop, room) = (Cancel::new(), Room::default());
+        let cluster = EdgeCluster::over(Arc::clone(&node));
         let config = node.server_config().clone();
         let shared = |entrance| Shared {
             node: Arc::clone(&node),
+            cluster: cluster.clone(),
             stop: stop.clone(),
             scope: scope.clone(),
             room: room.clone(),

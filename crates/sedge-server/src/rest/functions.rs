@@ -116,7 +116,7 @@ pub(super) async fn call(
 }
 
 /// Returns what a task used, as a header's value.
-fn encode_usage(usage: &Usage) -> HeaderValue {
+pub(super) fn encode_usage(usage: &Usage) -> HeaderValue {
     let text = serde_json::to_string(usage).ok();
     let value = text.and_then(|it| HeaderValue::try_from(it).ok());
     value.unwrap_or(HeaderValue::from_static("{}"))

@@ -9,6 +9,7 @@ mod artifacts;
 mod batches;
 mod cli;
 mod clouds;
+mod cluster;
 mod code;
 mod crash;
 mod demo;
