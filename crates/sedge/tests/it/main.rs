@@ -22,6 +22,7 @@ mod graph;
 mod identity;
 mod large;
 mod machine;
+mod mcp;
 mod mesh;
 mod moved;
 mod openai;
