@@ -31,6 +31,7 @@ pub mod bench;
 mod cache;
 mod call;
 pub mod code;
+mod component;
 mod config;
 mod deploy;
 mod engine;
