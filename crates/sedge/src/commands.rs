@@ -52,6 +52,7 @@ commands! {
     discover::Discover,
     models::Models,
     chat::Chat,
+    new::New,
     deploy::Deploy,
     secret::Secret,
     call::Call,

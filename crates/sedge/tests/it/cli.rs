@@ -39,6 +39,7 @@ fn help() {
         "up",
         "invite",
         "join",
+        "new",
         "deploy",
         "call",
         "batch",

@@ -4,6 +4,7 @@
 
 mod admission;
 mod adversary;
+mod agent;
 mod approvals;
 mod artifacts;
 mod batches;
@@ -19,6 +20,7 @@ mod fleet;
 mod functions;
 mod graph;
 mod identity;
+mod kit;
 mod large;
 mod machine;
 mod mesh;
