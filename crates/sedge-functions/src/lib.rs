@@ -46,6 +46,7 @@ mod metrics;
 mod nesting;
 mod outbound;
 mod precompiled;
+pub mod repair;
 mod runtime;
 mod ticker;
 

@@ -60,6 +60,7 @@ commands! {
     schedule::Schedule,
     batch::Batch,
     exec::Exec,
+    fix::Fix,
     session::Session,
     plugin::Plugin,
     artifact::Artifact,

@@ -46,6 +46,7 @@ fn help() {
         "rollout",
         "schedule",
         "exec",
+        "fix",
         "session",
         "secret",
         "plugin",

@@ -16,6 +16,7 @@ mod demo;
 mod discovery;
 mod doctor;
 mod edges;
+mod fix;
 mod fleet;
 mod functions;
 mod graph;
