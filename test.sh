@@ -10,7 +10,7 @@
 #   CARGO_TARGET_DIR    where build output goes (default: target/)
 #   SEDGE_CACHE         where the tests' Python packages are kept (default: .cache/)
 #   SEDGE_TEST_MODELS   where the tests keep downloaded models (default: ~/.cache/sedge/models)
-#   SEDGE_TEST_GUESTS   where the snapshots of interpreters are kept (default: ~/.cache/sedge/guests)
+#   SEDGE_TEST_GUESTS   where snapshots of interpreters and compilers for guests are kept (default: ~/.cache/sedge/guests)
 #   SEDGE_TEST_PYTHON   a Python that has scripts/test-requirements.txt already; nothing is installed then
 #   SEDGE_FUZZ_SECONDS  how long each fuzz target runs (default: 4)
 set -euo pipefail
@@ -126,6 +126,11 @@ provide() {
   mkdir -p "$cache"
   SEDGE_GUEST_CACHE=$SEDGE_TEST_GUESTS functions/snapshots.sh >"$cache/snapshots.log" 2>&1 ||
     fail 'the Python snapshot could not be built' "its log is $cache/snapshots.log"
+  SEDGE_GUEST_CACHE=$SEDGE_TEST_GUESTS functions/toolchains.sh >"$cache/toolchains.log" 2>&1 ||
+    fail 'there are no compilers for guests in Rust and C' "the log is $cache/toolchains.log" \
+      "elsewhere than on Debian, put rustc, cargo and clang for wasm32 into $SEDGE_TEST_GUESTS/bin"
+  command -v npm >/dev/null || apt_get npm || fail '`npm` is not on this machine' \
+    'Debian and Ubuntu: apt-get install npm'
 }
 
 wanted() {

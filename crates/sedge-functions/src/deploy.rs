@@ -100,6 +100,12 @@ pub enum DeployError {
          or build for the target wasm32-wasip2"
     )]
     CoreModule,
+    /// No component can be made of a core module.
+    #[error("this core module cannot be made a component: {reason}")]
+    NotMade {
+        /// What is missing, or the encoder's words.
+        reason: String,
+    },
     /// The bytes are of a version or layer that the engine does not know.
     #[error("this is WebAssembly of an unknown version")]
     UnknownVersion,
@@ -137,6 +143,7 @@ impl DeployError {
             | Self::Setting { .. }
             | Self::NotWasm
             | Self::CoreModule
+            | Self::NotMade { .. }
             | Self::UnknownVersion
             | Self::TooDeep
             | Self::Refused { .. }
@@ -155,6 +162,7 @@ impl DeployError {
             Self::Setting { .. } => "bad_setting",
             Self::NotWasm => "not_wasm",
             Self::CoreModule => "core_module",
+            Self::NotMade { .. } => "no_component",
             Self::UnknownVersion => "unknown_version",
             Self::TooDeep => "component_too_deep",
             Self::Refused { .. } => "component_refused",

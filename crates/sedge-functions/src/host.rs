@@ -1,6 +1,7 @@
 //! What guests may import: a list of interfaces, and the state behind them.
 //!
-//! No files, no sockets; HTTP goes out where the deployment and the node say, and nowhere without them.
+//! No files, no sockets: interpreters and C libraries import both, so the interfaces are there, but there is no folder to
+//! open, and every socket is refused. HTTP goes out where the deployment and the node say, and nowhere without them.
 
 mod http;
 mod wasi;
@@ -44,6 +45,8 @@ pub(crate) const INTERFACES: &[Interface] = &[
     same("wasi:cli/terminal-stdout"),
     differs("wasi:clocks/monotonic-clock"),
     differs("wasi:clocks/wall-clock"),
+    same("wasi:filesystem/preopens"),
+    same("wasi:filesystem/types"),
     same("wasi:http/outgoing-handler"),
     same("wasi:http/types"),
     same("wasi:io/error"),
@@ -52,6 +55,13 @@ pub(crate) const INTERFACES: &[Interface] = &[
     differs("wasi:random/insecure"),
     differs("wasi:random/insecure-seed"),
     differs("wasi:random/random"),
+    same("wasi:sockets/instance-network"),
+    same("wasi:sockets/ip-name-lookup"),
+    same("wasi:sockets/network"),
+    same("wasi:sockets/tcp"),
+    same("wasi:sockets/tcp-create-socket"),
+    same("wasi:sockets/udp"),
+    same("wasi:sockets/udp-create-socket"),
 ];
 
 /// Returns the interface that an import means, such as `wasi:io/poll@0.2.9`, or `None` when guests
@@ -98,7 +108,7 @@ mod tests {
         assert!(interface("wasi:io/poll@0.2.0").is_some_and(|it| it.replayable));
         assert!(interface("wasi:clocks/wall-clock@0.2.12").is_some_and(|it| !it.replayable));
         assert_eq!(interface("wasi:io/poll@0.3.0"), None);
-        assert_eq!(interface("wasi:filesystem/types@0.2.0"), None);
+        assert_eq!(interface("wasi:keyvalue/store@0.2.0"), None);
         assert_eq!(interface("wasi:io/poll"), None);
     }
 }

@@ -31,6 +31,7 @@ pub mod bench;
 mod cache;
 mod call;
 pub mod code;
+mod component;
 mod config;
 mod deploy;
 mod engine;
@@ -45,6 +46,7 @@ mod metrics;
 mod nesting;
 mod outbound;
 mod precompiled;
+pub mod repair;
 mod runtime;
 mod ticker;
 

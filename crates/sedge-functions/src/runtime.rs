@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use sedge_base::{ContentId, ErrorKind, TaskScope};
+use sedge_base::{ByteSize, ContentId, ErrorKind, TaskScope};
 use sedge_capability::Name;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +15,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::cache::Cache;
 use crate::call::CallError;
+use crate::component::Encoder;
 use crate::deploy::{self, DeployError, Deployment};
 use crate::engine;
 use crate::events::{CodeNotKept, CodeRefused, Deployed};
@@ -35,6 +36,7 @@ pub struct Runtime {
     walls: Arc<Walls>,
     client: Client,
     compiling: Semaphore,
+    encoder: Encoder,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -135,6 +137,7 @@ impl Runtime {
             client,
             // The compiler uses every core by itself.
             compiling: Semaphore::new(1),
+            encoder: Encoder::new(),
         })
     }
 
@@ -168,6 +171,16 @@ impl Runtime {
     /// Returns the limits of a function that asks for none.
     pub(crate) fn limits(&self) -> Limits {
         Limits::of_config(&self.config)
+    }
+
+    /// Returns the largest component that is taken.
+    pub(crate) const fn most(&self) -> ByteSize {
+        self.config.max_component_size
+    }
+
+    /// Returns what makes components, once it was needed.
+    pub(crate) const fn encoder(&self) -> &Encoder {
+        &self.encoder
     }
 
     /// Makes a function as [`deploy`](Self::deploy) does, under limits that may be wider than those

@@ -21,7 +21,7 @@ use crate::wire::{self, DeployHead, Request, WireError};
 const WITHIN: Duration = Duration::from_secs(120);
 
 impl Node {
-    /// Deploys a component to one node, to all that can be reached, or to those that fit best, at the
+    /// Deploys a component, or what is made of a core module, to one node, to all that can be reached, or to those that fit best, at the
     /// same time.
     ///
     /// # Errors
@@ -35,6 +35,8 @@ impl Node {
     pub async fn deploy(self: &Arc<Self>, deploy: Deploy) -> Result<Vec<Deployed>, Failure> {
         let Deploy { name, wasm, target, options } = deploy;
         let Chosen { nodes, skipped, surplus } = self.choose(&name, &target, &options)?;
+        // Every node gets the same component; what is none is told by each as it always is.
+        let wasm = self.functions.component_of(wasm).await.map_err(refused)?;
         let content = ContentId::of(&wasm);
         let reports = nodes.into_iter().map(|node| {
             let (name, wasm, options) = (name.clone(), wasm.clone(), options.clone());
@@ -205,6 +207,6 @@ fn deployment(
 }
 
 /// Turns what the functions' side says into what a caller sees.
-fn refused(error: DeployError) -> Failure {
+pub(crate) fn refused(error: DeployError) -> Failure {
     Failure::new(error.kind(), error.code(), with_source(&error))
 }

@@ -127,7 +127,7 @@ fn out(text: std::fmt::Arguments<'_>) {
 
 /// Returns a text in which a terminal finds nothing to obey: control characters are spelt out, but for
 /// the ends of lines and tabulators.
-fn tame(text: &str) -> Cow<'_, str> {
+pub(crate) fn tame(text: &str) -> Cow<'_, str> {
     let bare = |it: char| it.is_control() && !matches!(it, '\n' | '\t');
     if !text.replace("\r\n", "\n").contains(bare) {
         return Cow::Borrowed(text);

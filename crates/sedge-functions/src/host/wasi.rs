@@ -1,13 +1,11 @@
-//! `wasi:cli`, `wasi:clocks`, `wasi:io` and `wasi:random` of version 0.2.
+//! `wasi:cli`, `wasi:clocks`, `wasi:io` and `wasi:random` of version 0.2, and the empty shells of `wasi:filesystem` and
+//! `wasi:sockets`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::p2::bindings::{cli, random};
-use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
 
@@ -51,7 +49,8 @@ impl Wasi {
             wasi.env(key, value);
         }
         wasi.args(&surroundings.args).max_random_size(MOST_RANDOM);
-        wasi.allow_tcp(false).allow_udp(false);
+        // No folder is opened for a guest, and this is what refuses every socket and every name.
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_HANDLES);
         let gate = Gate::new(surroundings.way.as_ref());
@@ -73,14 +72,5 @@ impl WasiView for Wasi {
 
 /// Links everything of [`super::INTERFACES`] but HTTP.
 pub(super) fn link(linker: &mut Linker<Wasi>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
-    cli::environment::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
-    cli::exit::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
-    cli::terminal_input::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
-    cli::terminal_output::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
-    cli::terminal_stderr::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
-    cli::terminal_stdin::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
-    cli::terminal_stdout::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
-    random::insecure::add_to_linker::<Wasi, WasiRandom>(linker, |it| it.ctx().ctx.random())?;
-    random::insecure_seed::add_to_linker::<Wasi, WasiRandom>(linker, |it| it.ctx().ctx.random())
+    wasmtime_wasi::p2::add_to_linker_async(linker)
 }

@@ -147,3 +147,65 @@ async fn deploying_again_starts_anew() {
     assert!(!two.is_warm());
     assert_eq!(answer(&two, "").await, "");
 }
+
+/// Returns the first core module in a component, as its compiler wrote it but for sections of names.
+fn core_module(component: &[u8]) -> &[u8] {
+    let mut at = 8;
+    while at < component.len() {
+        let id = component[at];
+        let (mut size, mut shift) = (0_usize, 0);
+        loop {
+            at += 1;
+            size |= usize::from(component[at] & 0x7f) << shift;
+            shift += 7;
+            if component[at] & 0x80 == 0 {
+                break;
+            }
+        }
+        at += 1;
+        if id == 1 {
+            return &component[at..at + size];
+        }
+        at += size;
+    }
+    panic!("there is no core module");
+}
+
+#[tokio::test]
+async fn a_core_module_becomes_a_component_and_what_it_lacks_is_named() {
+    let bench = Bench::new();
+    let whole = component("upper");
+    let core = core_module(&whole);
+    let made = bench.runtime.component_of(core.to_vec().into()).await.unwrap();
+    let again = bench.runtime.component_of(core.to_vec().into()).await.unwrap();
+    assert_eq!(ContentId::of(&made), ContentId::of(&again));
+    let upper = Deployment::new("upper".parse().unwrap(), made.clone());
+    assert_eq!(answer(&bench.runtime.deploy(upper).await.unwrap(), "hello").await, "HELLO");
+    // What is a component already, and what is no Wasm at all, comes back as it was.
+    assert_eq!(bench.runtime.component_of(made.clone()).await.unwrap(), made);
+    assert_eq!(bench.runtime.component_of("a text".into()).await.unwrap(), "a text");
+
+    let refused = async |wasm: Vec<u8>| {
+        let refused = bench.runtime.component_of(wasm.into()).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.code()), (ErrorKind::Invalid, "no_component"));
+        refused.to_string()
+    };
+    let empty = refused(b"\0asm\x01\0\0\0".to_vec()).await;
+    assert_eq!(
+        empty,
+        "this core module cannot be made a component: it has no section `component-type`, and the function \
+         `process` is not exported, the function `cabi_realloc` is not exported, the memory `memory` is not exported"
+    );
+    let cut = refused(core[..core.len() - 3].to_vec()).await;
+    assert!(cut.contains("the module is damaged"), "{cut}");
+    // One that wants an interface from before components: `wasi_snapshot_preview1.fd_write`, a function of type 0.
+    let mut old = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x23\x01\x16wasi_snapshot_preview1\x08fd_write\0\0".to_vec();
+    let told = refused(old.clone()).await;
+    assert!(told.contains("imports `wasi_snapshot_preview1.fd_write`"), "{told}");
+    old.truncate(old.len() - 1);
+    assert!(refused(old).await.contains("damaged"));
+    let large = vec![0; 33 << 20];
+    let large = [b"\0asm\x01\0\0\0".as_slice(), &large].concat();
+    let refused = bench.runtime.component_of(large.into()).await.unwrap_err();
+    assert_eq!(refused.code(), "component_too_large");
+}

@@ -17,7 +17,7 @@ fn files(folder: &Path, name: &str, found: &mut BTreeMap<String, String>) {
         let counts =
             [".rs", ".c", ".wit", ".wasm", ".js", ".py"].iter().any(|it| file_name.ends_with(it))
                 || file_name.starts_with("Cargo.")
-                || ["build.sh", "snapshots.sh"].contains(&file_name.as_str());
+                || ["build.sh", "snapshots.sh", "toolchains.sh"].contains(&file_name.as_str());
         if path.is_dir() && !["target", "__pycache__"].contains(&file_name.as_str()) {
             files(&path, &name, found);
         } else if path.is_file() && counts {

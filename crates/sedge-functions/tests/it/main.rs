@@ -1,9 +1,10 @@
 //! Functions as callers see them: real guests, real limits.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
 mod code;
 mod deploying;
+mod foreign;
 mod guests;
 mod http;
 mod limits;

@@ -19,6 +19,7 @@ use sedge_store::StoredPlan;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::deploy::refused;
 use crate::node::{Node, internal, unwritten};
 use crate::view::DeployOptions;
 
@@ -125,6 +126,7 @@ impl Node {
             state: StepState::Pending,
             failure: None,
         });
+        let wasm = self.functions.component_of(wasm).await.map_err(refused)?;
         let content = ContentId::of(&wasm);
         let now = self.clock.now();
         let rollout = Rollout {

@@ -113,7 +113,7 @@ pub(crate) fn hear(api: &Api, body: &Value, on: Option<&str>, ui: Ui) -> Result<
 }
 
 /// Returns the chat model to ask when the person named none: one that is loaded comes first.
-fn first_model(api: &Api, on: Option<&str>) -> Result<String, Failed> {
+pub(crate) fn first_model(api: &Api, on: Option<&str>) -> Result<String, Failed> {
     let offers: Vec<Offer> = api.get("models")?;
     let there = |it: &Offer| {
         on.is_none_or(|on| it.node_name == on || it.node.to_string().starts_with(on))

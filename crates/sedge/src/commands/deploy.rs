@@ -19,7 +19,7 @@ use crate::ui::{BAD, DIM, GOOD, Ui, spoken};
 /// Put a Wasm component on this node, on another one or on all
 #[derive(Debug, clap::Args)]
 pub(crate) struct Deploy {
-    /// The component's file
+    /// The file of the component, or of a core module, of which one is made
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The name that it is called by

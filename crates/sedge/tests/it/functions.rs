@@ -8,20 +8,20 @@ const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../functions/web.wasm
 
 /// What a client of the HTTP door got.
 #[derive(Debug)]
-struct Got {
-    status: u16,
+pub(crate) struct Got {
+    pub(crate) status: u16,
     headers: ureq::http::HeaderMap,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Got {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
 /// Sends a request to the HTTP door, with the key unless it is left out.
-fn ask(machine: &Machine, method: &str, path: &str, body: &str, with_key: bool) -> Got {
+pub(crate) fn ask(machine: &Machine, method: &str, path: &str, body: &str, with_key: bool) -> Got {
     let api = machine.ready["api"].as_str().unwrap();
     let key = std::fs::read_to_string(machine.home().join("api.key")).unwrap();
     let mut request = ureq::http::Request::builder()

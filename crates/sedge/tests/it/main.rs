@@ -4,6 +4,7 @@
 
 mod admission;
 mod adversary;
+mod agent;
 mod approvals;
 mod artifacts;
 mod batches;
@@ -16,10 +17,12 @@ mod demo;
 mod discovery;
 mod doctor;
 mod edges;
+mod fix;
 mod fleet;
 mod functions;
 mod graph;
 mod identity;
+mod kit;
 mod large;
 mod machine;
 mod mcp;
