@@ -14,6 +14,7 @@ use crate::call::Program;
 use crate::host::{Bare, OUTGOING, Surroundings, Wasi, interface};
 use crate::nesting::{DEEPEST, depth};
 use crate::outbound::Outbound;
+use crate::spin::Share;
 
 /// A function that somebody wants to have here.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Deployment {
     pub env: BTreeMap<String, String>,
     /// Arguments that the guest sees.
     pub args: Vec<String>,
+    /// What the function has from the application that it is a part of.
+    pub share: Option<Share>,
     /// Where the guest may send requests, and what the host adds to them.
     pub outbound: Outbound,
     /// Labels that routes filter by.
@@ -51,6 +54,7 @@ impl Deployment {
             limits: Budgets::default(),
             env: BTreeMap::new(),
             args: Vec::new(),
+            share: None,
             outbound: Outbound::default(),
             labels: BTreeMap::new(),
             idempotence: Idempotence::Once,
@@ -62,6 +66,9 @@ impl Deployment {
 const MOST_ENTRIES: usize = 128;
 /// Bytes of the environment, the arguments or the labels, each.
 const MOST_BYTES: usize = 64 << 10;
+
+/// Bytes of the routes of one function.
+const MOST_ROUTES: usize = 4 << 10;
 
 /// Why a function was not deployed.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +122,7 @@ pub enum DeployError {
     /// The component imports something that guests may not have here.
     #[error("the component imports `{import}`, which functions cannot have here")]
     Import {
-        /// The import's name.
+        /// The imports' names.
         import: String,
     },
     /// The component exports nothing that can be called.
@@ -167,7 +174,7 @@ impl DeployError {
 
 /// Checks what can be checked without the engine; returns the component's id.
 pub(crate) fn check(deployment: &Deployment, limit: ByteSize) -> Result<ContentId, DeployError> {
-    let Deployment { wasm, expect, env, args, outbound, labels, .. } = deployment;
+    let Deployment { name, wasm, expect, env, args, share, outbound, labels, .. } = deployment;
     let got = ByteSize::from_bytes(wasm.len() as u64);
     if got > limit {
         return Err(DeployError::TooLarge { got, limit });
@@ -176,6 +183,17 @@ pub(crate) fn check(deployment: &Deployment, limit: ByteSize) -> Result<ContentI
         it.iter().map(|(key, value)| key.len() + value.len()).collect()
     };
     within("environment", &pairs(env))?;
+    if let Some(share) = share {
+        within("variables", &pairs(&share.variables))?;
+        // The whole swarm is told of them.
+        if share.routes.iter().map(|it| it.to_string().len()).sum::<usize>() > MOST_ROUTES {
+            return Err(DeployError::Setting { what: "routes", must_be: "at most 4 KiB" });
+        }
+        if !share.fits(name.as_str()) {
+            let must_be = "one whose name the function's begins with, and what it keeps named in letters, digits and `_-`";
+            return Err(DeployError::Setting { what: "application", must_be });
+        }
+    }
     within("labels", &pairs(labels))?;
     within("arguments", &args.iter().map(String::len).collect::<Vec<_>>())?;
     let entries = outbound.places.iter().map(|it| it.to_string().len());
@@ -229,15 +247,25 @@ pub(crate) fn link(
     surroundings: Surroundings,
 ) -> Result<(Entry, bool), DeployError> {
     let kind = component.component_type();
+    let mut lacking = Vec::new();
     let mut replayable = true;
     let mut bare = true;
-    for (import, _) in kind.imports(engine) {
-        let known =
-            interface(import).ok_or_else(|| DeployError::Import { import: import.to_owned() })?;
+    for (import, item) in kind.imports(engine) {
+        bare = false;
+        // A type that the component names itself: nothing that a host gives.
+        if matches!(item.ty, ComponentItem::Type(_)) {
+            continue;
+        }
+        let Some(known) = interface(import) else {
+            lacking.push(import);
+            continue;
+        };
         // What another server answers is different the next time.
         let leaves = known.name == OUTGOING && surroundings.way.is_some();
         replayable &= known.replayable && !leaves;
-        bare = false;
+    }
+    if !lacking.is_empty() {
+        return Err(DeployError::Import { import: lacking.join("`, `") });
     }
     let refused = |err: wasmtime::Error| DeployError::Refused { reason: format!("{err:#}") };
     let mut exports = kind.exports(engine);

@@ -1,8 +1,12 @@
 //! What guests may import: a list of interfaces, and the state behind them.
 //!
-//! No files, no sockets; HTTP goes out where the deployment and the node say, and nowhere without them.
+//! No files (what asks for folders gets none), no sockets; HTTP goes out where the deployment and the node say, and nowhere without them.
 
 mod http;
+mod key_value;
+mod keyvalue;
+mod sqlite;
+mod variables;
 mod wasi;
 
 use wasmtime::Engine;
@@ -11,12 +15,12 @@ use wasmtime::component::Linker;
 use crate::guard::{Guard, Guarded};
 
 pub(crate) use http::Way;
-pub(crate) use wasi::{Surroundings, Wasi};
+pub(crate) use wasi::{Belongings, Surroundings, Wasi};
 
 /// An interface that guests may import.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
-    /// Its name without the version.
+    /// Its name, with the version where that is not 0.2.
     pub(crate) name: &'static str,
     /// Whether it gives the same answers when a task is run again, anywhere.
     pub(crate) replayable: bool,
@@ -30,7 +34,7 @@ const fn differs(name: &'static str) -> Interface {
     Interface { name, replayable: false }
 }
 
-/// Every interface that guests may import, in version 0.2.
+/// Every interface that guests may import: in version 0.2 where no other is named.
 pub(crate) const INTERFACES: &[Interface] = &[
     same("wasi:cli/environment"),
     same("wasi:cli/exit"),
@@ -52,11 +56,23 @@ pub(crate) const INTERFACES: &[Interface] = &[
     differs("wasi:random/insecure"),
     differs("wasi:random/insecure-seed"),
     differs("wasi:random/random"),
+    same(variables::CONFIG),
+    same(variables::SPIN),
+    differs(key_value::SPIN),
+    differs(keyvalue::STORE),
+    differs(keyvalue::ATOMICS),
+    differs(keyvalue::BATCH),
+    differs(sqlite::SPIN),
+    same("wasi:filesystem/preopens"),
+    same("wasi:filesystem/types"),
 ];
 
 /// Returns the interface that an import means, such as `wasi:io/poll@0.2.9`, or `None` when guests
 /// may not have it.
 pub(crate) fn interface(import: &str) -> Option<&'static Interface> {
+    if let Some(exact) = INTERFACES.iter().find(|it| it.name == import) {
+        return Some(exact);
+    }
     let (name, version) = import.split_once('@')?;
     let known = version.starts_with("0.2.").then_some(name)?;
     INTERFACES.iter().find(|it| it.name == known)
@@ -86,6 +102,10 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Wasi>> {
     let mut linker = Linker::new(engine);
     wasi::link(&mut linker)?;
     http::link(&mut linker)?;
+    variables::link(&mut linker)?;
+    key_value::link(&mut linker)?;
+    keyvalue::link(&mut linker)?;
+    sqlite::link(&mut linker)?;
     Ok(linker)
 }
 
@@ -98,7 +118,9 @@ mod tests {
         assert!(interface("wasi:io/poll@0.2.0").is_some_and(|it| it.replayable));
         assert!(interface("wasi:clocks/wall-clock@0.2.12").is_some_and(|it| !it.replayable));
         assert_eq!(interface("wasi:io/poll@0.3.0"), None);
-        assert_eq!(interface("wasi:filesystem/types@0.2.0"), None);
+        assert!(interface("fermyon:spin/variables@2.0.0").is_some());
+        assert_eq!(interface("fermyon:spin/variables@3.0.0"), None);
+        assert_eq!(interface("wasi:sockets/tcp@0.2.0"), None);
         assert_eq!(interface("wasi:io/poll"), None);
     }
 }

@@ -1,18 +1,21 @@
 //! `wasi:cli`, `wasi:clocks`, `wasi:io` and `wasi:random` of version 0.2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use sedge_store::Store;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::p2::bindings::{cli, random};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
+use wasmtime_wasi::p2::bindings::{cli, filesystem, random};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::http::{Gate, Way};
 use crate::guard::{Guard, Guarded};
+use crate::spin::Share;
 
 /// Handles (streams, requests, timers) that one guest may hold at once; they live in our memory.
 const MOST_HANDLES: usize = 10_000;
@@ -24,8 +27,24 @@ const MOST_RANDOM: u64 = 1 << 20;
 pub(crate) struct Surroundings {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) args: Vec<String>,
+    /// What it has from its application; nothing when it stands alone.
+    pub(crate) belongings: Arc<Belongings>,
     /// How its requests leave; `None` lets nothing out.
     pub(crate) way: Option<Arc<Way>>,
+}
+
+/// What a function has from its application, and where that is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Belongings {
+    pub(crate) share: Share,
+    pub(crate) store: Option<Store>,
+}
+
+impl Belongings {
+    /// Returns where things are kept, if the application has given a label out of `granted` to the function.
+    pub(super) fn store(&self, granted: &BTreeSet<String>, label: &str) -> Option<&Store> {
+        self.store.as_ref().filter(|_| granted.contains(label))
+    }
 }
 
 /// The state of a guest that imports something.
@@ -35,6 +54,9 @@ pub(crate) struct Wasi {
     pub(super) table: ResourceTable,
     pub(super) http: WasiHttpCtx,
     pub(super) gate: Gate,
+    pub(super) belongings: Arc<Belongings>,
+    /// How many connections to databases it has.
+    pub(super) databases: usize,
 }
 
 impl fmt::Debug for Wasi {
@@ -55,7 +77,16 @@ impl Wasi {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_HANDLES);
         let gate = Gate::new(surroundings.way.as_ref());
-        Self { guard, wasi: wasi.build(), table, http: WasiHttpCtx::new(), gate }
+        let belongings = Arc::clone(&surroundings.belongings);
+        Self {
+            guard,
+            wasi: wasi.build(),
+            table,
+            http: WasiHttpCtx::new(),
+            gate,
+            belongings,
+            databases: 0,
+        }
     }
 }
 
@@ -74,6 +105,9 @@ impl WasiView for Wasi {
 /// Links everything of [`super::INTERFACES`] but HTTP.
 pub(super) fn link(linker: &mut Linker<Wasi>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(linker)?;
+    // Standard libraries ask for folders at their start; there are none.
+    filesystem::preopens::add_to_linker::<Wasi, WasiFilesystem>(linker, Wasi::filesystem)?;
+    filesystem::types::add_to_linker::<Wasi, WasiFilesystem>(linker, Wasi::filesystem)?;
     cli::environment::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
     cli::exit::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
     cli::terminal_input::add_to_linker::<Wasi, WasiCli>(linker, Wasi::cli)?;
