@@ -53,6 +53,7 @@ commands! {
     models::Models,
     chat::Chat,
     deploy::Deploy,
+    apps::Apps,
     secret::Secret,
     call::Call,
     rollout::Rollout,

@@ -5,6 +5,7 @@
 mod admission;
 mod adversary;
 mod approvals;
+mod apps;
 mod artifacts;
 mod batches;
 mod cli;
