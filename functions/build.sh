@@ -72,7 +72,7 @@ componentize=$cache/tools/debug/componentize
 PATH=/usr/bin:$PATH RUSTC=$sysroot/rustc CARGO_TARGET_DIR=$cache/rust \
     /usr/bin/cargo build --locked --release --manifest-path "$here/Cargo.toml" --target "$target" \
     --config "build.rustflags=['--remap-path-prefix=$here=functions','--remap-path-prefix=$HOME=home']"
-for guest in environ fixed keep probe shape web; do
+for guest in environ fixed keep probe shape tick web; do
     "$componentize" "$cache/rust/$target/release/$guest.wasm" "$here/$guest.wasm"
 done
 

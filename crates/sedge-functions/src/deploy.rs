@@ -10,7 +10,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, Type};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use crate::call::Program;
+use crate::call::{Program, Shape};
 use crate::host::{Bare, OUTGOING, Surroundings, Wasi, interface};
 use crate::nesting::{DEEPEST, depth};
 use crate::outbound::Outbound;
@@ -128,7 +128,7 @@ pub enum DeployError {
     /// The component exports nothing that can be called.
     #[error(
         "the component exports neither `process: func(input: list<u8>) -> result<list<u8>, string>` \
-         nor `wasi:http/incoming-handler@0.2`"
+         nor `wasi:http/incoming-handler@0.2` nor `handle-cron-event`"
     )]
     NoEntry,
     /// The node stops.
@@ -274,21 +274,38 @@ pub(crate) fn link(
         let proxy = ProxyPre::new(instances).map_err(refused)?;
         return Ok((Entry::Http(proxy, surroundings), replayable));
     }
-    let process = kind.get_export(engine, "process").map(|it| it.ty);
-    if !process.is_some_and(|it| is_process(&it)) {
-        return Err(DeployError::NoEntry);
-    }
-    let Some(process) = component.get_export_index(None, "process") else {
+    let exported = |name: &str, fits: fn(&ComponentItem) -> bool| {
+        kind.get_export(engine, name).is_some_and(|it| fits(&it.ty))
+    };
+    let (name, shape) = match exported("process", is_process) {
+        true => ("process", Shape::Process),
+        false if exported(CRON, is_cron) => (CRON, Shape::Cron),
+        false => return Err(DeployError::NoEntry),
+    };
+    let Some(export) = component.get_export_index(None, name) else {
         return Err(DeployError::NoEntry);
     };
     let entry = if bare {
         let instances = Linker::new(engine).instantiate_pre(component).map_err(refused)?;
-        Entry::Bare(Program { instances, process })
+        Entry::Bare(Program { instances, export, shape })
     } else {
         let instances = linker.instantiate_pre(component).map_err(refused)?;
-        Entry::Process(Program { instances, process }, surroundings)
+        Entry::Process(Program { instances, export, shape }, surroundings)
     };
-    Ok((entry, replayable))
+    // The time that such a program is told is another one the next time.
+    Ok((entry, replayable && shape == Shape::Process))
+}
+
+/// What is exported by a component that is called at a time.
+const CRON: &str = "handle-cron-event";
+
+/// Returns whether this is `func(record) -> result`; the engine looks more closely when it is called.
+fn is_cron(item: &ComponentItem) -> bool {
+    let ComponentItem::ComponentFunc(function) = item else { return false };
+    let (mut params, mut results) = (function.params(), function.results());
+    let takes =
+        params.len() == 1 && params.next().is_some_and(|(_, it)| matches!(it, Type::Record(_)));
+    takes && !function.async_() && matches!(results.next(), Some(Type::Result(_)))
 }
 
 /// Returns whether this is `func(list<u8>) -> result<list<u8>, string>`.

@@ -34,6 +34,9 @@ const fn differs(name: &'static str) -> Interface {
     Interface { name, replayable: false }
 }
 
+/// What a component that is called at times speaks of.
+const CRON_TYPES: &str = "fermyon:spin-cron/cron-types@2.0.0";
+
 /// Every interface that guests may import: in version 0.2 where no other is named.
 pub(crate) const INTERFACES: &[Interface] = &[
     same("wasi:cli/environment"),
@@ -63,6 +66,7 @@ pub(crate) const INTERFACES: &[Interface] = &[
     differs(keyvalue::ATOMICS),
     differs(keyvalue::BATCH),
     differs(sqlite::SPIN),
+    same(CRON_TYPES),
     same("wasi:filesystem/preopens"),
     same("wasi:filesystem/types"),
 ];
@@ -106,6 +110,8 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Wasi>> {
     key_value::link(&mut linker)?;
     keyvalue::link(&mut linker)?;
     sqlite::link(&mut linker)?;
+    // It has types alone.
+    linker.instance(CRON_TYPES)?;
     Ok(linker)
 }
 

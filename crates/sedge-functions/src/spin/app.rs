@@ -9,7 +9,7 @@ use sedge_base::ErrorKind;
 use serde::Deserialize as _;
 
 use super::imports::unsupported;
-use super::manifest::{Component, HttpTrigger, Manifest, Source, StaticResponse};
+use super::manifest::{Component, CronTrigger, HttpTrigger, Manifest, Source, StaticResponse};
 use super::share::{Share, is_label};
 use super::template::{fill, is_variable};
 use super::{Route, RouteError};
@@ -29,7 +29,7 @@ const FIXED: &[u8] = include_bytes!("../../../../functions/fixed.wasm");
 pub struct App {
     /// Its name.
     pub name: String,
-    /// Its components that answer HTTP requests, by name.
+    /// Its components, by name.
     pub parts: Vec<Part>,
 }
 
@@ -46,6 +46,8 @@ pub struct Part {
     pub outbound: Outbound,
     /// What it has from the application.
     pub share: Share,
+    /// Cron expressions that say when it is called.
+    pub crons: Vec<String>,
 }
 
 /// Why there is no application that can be deployed.
@@ -84,6 +86,8 @@ pub struct Given<'a> {
     pub variables: &'a BTreeMap<String, String>,
     /// Reads a component's file, whose path is seen from the manifest.
     pub files: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Says what is wrong with a cron expression.
+    pub cron: &'a dyn Fn(&str) -> Result<(), String>,
 }
 
 impl std::fmt::Debug for Given<'_> {
@@ -112,11 +116,21 @@ impl App {
         let mut check = Check { given, app: &name, reasons: Vec::new(), parts: Vec::new() };
         let variables = check.variables(&manifest);
         check.application(&manifest);
-        let routes = check.routes(&manifest);
+        let mut routes = check.routes(&manifest);
+        let mut crons = check.crons(&manifest);
         for (component, written) in manifest.component {
-            match routes.get(&component) {
-                Some(routes) => check.component(&component, written, routes, &variables),
-                None => check.no(format!("component `{component}` has no HTTP trigger")),
+            let called = (
+                routes.remove(&component).unwrap_or_default(),
+                crons.remove(&component).unwrap_or_default(),
+            );
+            match (called.0.is_empty(), called.1.is_empty()) {
+                (true, true) => check.no(format!("component `{component}` has no trigger")),
+                (false, false) => {
+                    check.no(format!(
+                        "component `{component}` has triggers of two sorts; it can have one"
+                    ));
+                }
+                _ => check.component(&component, written, called, &variables),
             }
         }
         let Check { mut reasons, parts, .. } = check;
@@ -195,9 +209,13 @@ impl Check<'_> {
         let mut routes: BTreeMap<String, Vec<Route>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for (sort, triggers) in &manifest.trigger {
-            if sort != "http" {
-                self.no(format!("triggers of the sort `{sort}` are not known here"));
-                continue;
+            match sort.as_str() {
+                "http" => {}
+                "cron" => continue,
+                _ => {
+                    self.no(format!("triggers of the sort `{sort}` are not known here"));
+                    continue;
+                }
             }
             for trigger in triggers {
                 let read = HttpTrigger::deserialize(trigger.clone());
@@ -217,6 +235,30 @@ impl Check<'_> {
             }
         }
         routes
+    }
+
+    /// Returns the cron expressions of each component.
+    fn crons(&mut self, manifest: &Manifest) -> BTreeMap<String, Vec<String>> {
+        let mut crons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for trigger in manifest.trigger.get("cron").into_iter().flatten() {
+            let read = CronTrigger::deserialize(trigger.clone());
+            let CronTrigger { component, cron_expression: cron, .. } = match read {
+                Ok(trigger) => trigger,
+                Err(error) => {
+                    self.no(format!("a cron trigger is wrong: {}", error.message()));
+                    continue;
+                }
+            };
+            if let Err(reason) = (self.given.cron)(&cron) {
+                self.no(format!("cron trigger `{cron}`: {reason}"));
+            }
+            if manifest.component.contains_key(&component) {
+                crons.entry(component).or_default().push(cron);
+            } else {
+                self.no(format!("cron trigger `{cron}`: there is no component `{component}`"));
+            }
+        }
+        crons
     }
 
     /// Returns the component of a trigger, if it has one, and its route.
@@ -279,7 +321,14 @@ impl Check<'_> {
         let share = self.share(vec![route.clone()], variables);
         let (environment, outbound) = Default::default();
         let wasm = Bytes::from_static(FIXED);
-        self.parts.push(Part { function: name, wasm, environment, outbound, share });
+        self.parts.push(Part {
+            function: name,
+            wasm,
+            environment,
+            outbound,
+            share,
+            crons: Vec::new(),
+        });
         Ok(())
     }
 
@@ -291,7 +340,7 @@ impl Check<'_> {
         &mut self,
         name: &str,
         component: Component,
-        routes: &[Route],
+        (routes, crons): (Vec<Route>, Vec<String>),
         known: &BTreeMap<String, String>,
     ) {
         let before = self.reasons.len();
@@ -328,12 +377,12 @@ impl Check<'_> {
             ));
         }
         let wasm = self.file(name, &component.source);
-        let mut share = self.share(routes.to_vec(), variables);
+        let mut share = self.share(routes, variables);
         share.key_value_stores.extend(component.key_value_stores);
         share.sqlite_databases.extend(component.sqlite_databases);
         if self.reasons.len() == before {
             let (function, environment) = (format!("{}.{name}", self.app), component.environment);
-            self.parts.push(Part { function, wasm, environment, outbound, share });
+            self.parts.push(Part { function, wasm, environment, outbound, share, crons });
         }
     }
 
@@ -379,7 +428,7 @@ fn places(host: &str) -> Result<Vec<Place>, String> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn feed(bytes: &[u8]) -> bool {
     let files = |_: &Path| Ok(Vec::new());
-    let given = Given { name: None, variables: &BTreeMap::new(), files: &files };
+    let given = Given { name: None, variables: &BTreeMap::new(), files: &files, cron: &|_| Ok(()) };
     std::str::from_utf8(bytes).is_ok_and(|it| App::read(it, &given).is_ok())
 }
 
@@ -420,7 +469,7 @@ command = "make"
             Some("gone.wasm") => Err(io::ErrorKind::NotFound.into()),
             _ => Ok(b"wasm".to_vec()),
         };
-        let given = Given { name: None, variables: &variables, files: &files };
+        let given = Given { name: None, variables: &variables, files: &files, cron: &|_| Ok(()) };
         App::read(text, &given).map_err(|it| it.to_string())
     }
 
@@ -462,7 +511,7 @@ command = "make"
         let refused = read(&text).unwrap_err();
         for named in [
             "its source must be a file",
-            "component `idle` has no HTTP trigger",
+            "component `idle` has no trigger",
             "`*://*:*`",
             "no variable `nobody`",
             "files cannot",

@@ -80,6 +80,8 @@ mod tests {
         assert_eq!(unsupported(&wasm), Some(expected.into()));
         let shape = include_bytes!("../../../../functions/shape.wasm");
         assert_eq!(unsupported(shape), Some(Vec::new()));
+        let types = include_bytes!("../../../../functions/tick.wasm");
+        assert_eq!(unsupported(types), Some(Vec::new()));
         assert_eq!(unsupported(b"\0asm\x01\0\0\0"), None);
     }
 

@@ -71,6 +71,17 @@ pub(super) struct HttpTrigger {
     pub(super) static_response: Option<StaticResponse>,
 }
 
+/// One of `[[trigger.cron]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "a trigger's own name is read and not used")]
+pub(super) struct CronTrigger {
+    #[serde(default)]
+    id: String,
+    pub(super) component: String,
+    pub(super) cron_expression: String,
+}
+
 /// A fixed answer in place of a component.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

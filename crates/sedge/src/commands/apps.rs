@@ -1,7 +1,9 @@
 //! `sedge apps`.
 
+use sedge_base::{Clock, ErrorKind};
+use sedge_capability::{Budgets, Name, NameError};
 use sedge_functions::{Route, share_of};
-use sedge_node::{Offer, Status};
+use sedge_node::{Missed, Offer, ScheduleAsk, ScheduleView, Status, When, Wish};
 use serde_json::{Value, json};
 
 use crate::api::{Api, segment};
@@ -36,6 +38,7 @@ impl Apps {
         match self.action {
             None | Some(Action::Ls) => list(&api, ui),
             Some(Action::Rm { name }) => {
+                unschedule(&api, &name)?;
                 let forgotten = forget(&api, &name, |_| true)?;
                 ui.result(&json!({ "removed": forgotten }), || match forgotten.len() {
                     0 => format!("there is no {name} on this node\n"),
@@ -75,6 +78,54 @@ fn list(api: &Api, ui: &Ui) -> Result<(), Failed> {
 /// Returns where a route is, at this node.
 pub(super) fn url(api: &Api, app: &str, route: &Route) -> String {
     format!("{}/fn/{}{route}", api.base(), segment(app))
+}
+
+/// Says what is wrong with a cron expression.
+pub(super) fn check_cron(cron: &str) -> Result<(), String> {
+    let first = when(cron).first(Clock::machine().now());
+    first.map(drop).map_err(|err| err.to_string())
+}
+
+fn when(cron: &str) -> When {
+    When::Cron { cron: cron.to_owned(), zone: "UTC".to_owned() }
+}
+
+/// Has this node call components of an application, each as its cron expression says.
+pub(super) fn schedule(api: &Api, app: &str, crons: Vec<(String, String)>) -> Result<(), Failed> {
+    for (at, (function, cron)) in crons.into_iter().enumerate() {
+        let wrong = |err: NameError| Failed::new(ErrorKind::Invalid, err.to_string());
+        let function: Name = function.parse().map_err(wrong)?;
+        let ask = ScheduleAsk {
+            id: Some(format!("{}{at}", mark(app))),
+            task: Wish {
+                function,
+                input: String::new(),
+                input_hex: None,
+                on: None,
+                budgets: Budgets::default(),
+            },
+            when: when(&cron),
+            missed: Missed::Skip,
+            max_runs: None,
+        };
+        let _made: ScheduleView = api.post("schedules", &ask)?;
+    }
+    Ok(())
+}
+
+/// Forgets when this node calls components of an application.
+pub(super) fn unschedule(api: &Api, app: &str) -> Result<(), Failed> {
+    let views: Vec<ScheduleView> = api.get("schedules")?;
+    let ours = views.iter().map(|it| &it.schedule.id).filter(|it| it.starts_with(&mark(app)));
+    for id in ours {
+        let _removed: Value = api.delete(&format!("schedules/{}", segment(id)))?;
+    }
+    Ok(())
+}
+
+/// What the names of an application's schedules begin with.
+fn mark(app: &str) -> String {
+    format!("{app}.cron.")
 }
 
 /// Forgets components of an application on this node; returns which there were.

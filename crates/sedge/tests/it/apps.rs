@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, until};
 use crate::outbound::{SECRET, Server, keep, machine};
 
 /// Where the guests are: `shape` tells what it was given, `keep` keeps something, `web` asks other servers.
@@ -15,7 +15,7 @@ const GUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../functions");
 fn write(machine: &Machine, manifest: &str) -> String {
     let folder = machine.folder().join("shop");
     fs::create_dir_all(&folder).unwrap();
-    for guest in ["shape.wasm", "keep.wasm", "web.wasm"] {
+    for guest in ["shape.wasm", "keep.wasm", "tick.wasm", "web.wasm"] {
         fs::copy(Path::new(GUESTS).join(guest), folder.join(guest)).unwrap();
     }
     let path = folder.join("spin.toml");
@@ -356,4 +356,28 @@ fn an_application_of_spins_own_sdk_runs_unchanged() {
     ] {
         assert_eq!(post_to(&one, "visits", &format!("/visits/{who}"), ""), (200, told.to_owned()));
     }
+}
+
+#[test]
+fn components_are_called_when_their_cron_expressions_say() {
+    let one = Machine::up("one");
+    let triggers = "[[trigger.cron]]\ncomponent = \"tick\"\ncron_expression = \"* * * * * *\"\n\
+        [component.tick]\nsource = \"tick.wasm\"\nkey_value_stores = [\"default\"]\n";
+    let path = write(&one, &format!("{CLUB}{triggers}"));
+    one.json(&["deploy", &path, "--variable", "port=80"]);
+    let kept = |key: &str| post_to(&one, "club", "/keep", &format!("spin default get {key}")).1;
+    // The third call fails, and there is a fourth all the same.
+    until("the component is called", || kept("ticks").parse::<u64>().is_ok_and(|it| it >= 4));
+    assert!(kept("time").parse::<u64>().is_ok_and(|it| it > 1_700_000_000), "{}", kept("time"));
+    let schedules = one.json(&["schedule", "ls"]);
+    assert_eq!(schedules[0]["id"], "club.cron.0", "{schedules}");
+    assert!(schedules.to_string().contains("the third"), "{schedules}");
+
+    // Another version without the trigger is not called any more, and a wrong expression is named.
+    let path = write(&one, CLUB);
+    one.json(&["deploy", &path, "--variable", "port=80"]);
+    assert_eq!(one.json(&["schedule", "ls"]), serde_json::json!([]));
+    let path = write(&one, &format!("{CLUB}{}", triggers.replace("* * * * * *", "61 * * * * *")));
+    let (_, error) = one.fails(&["deploy", &path, "--variable", "port=80"]);
+    assert!(error["message"].as_str().unwrap().contains("cron trigger `61 * * * * *`"), "{error}");
 }

@@ -51,7 +51,12 @@ pub(super) fn deploy(deploy: &Deploy, api: &Api) -> Result<Done, Failed> {
     let folder = deploy.file.parent().unwrap_or(Path::new(""));
     let variables: BTreeMap<String, String> = deploy.variable.iter().cloned().collect();
     let files = |path: &Path| fs::read(folder.join(path));
-    let given = Given { name: deploy.id.as_deref(), variables: &variables, files: &files };
+    let given = Given {
+        name: deploy.id.as_deref(),
+        variables: &variables,
+        files: &files,
+        cron: &|it| apps::check_cron(it),
+    };
     let App { name: app, parts } =
         App::read(&text, &given).map_err(|err| Failed::new(err.kind(), err.to_string()))?;
     let allowed = |place: &Place| {
@@ -64,12 +69,14 @@ pub(super) fn deploy(deploy: &Deploy, api: &Api) -> Result<Done, Failed> {
     }
     let names: Vec<String> = parts.iter().map(|it| it.function.clone()).collect();
     let mut done = Vec::new();
+    let mut crons = Vec::new();
     for part in parts {
         let route = |it: &sedge_functions::Route| DoneRoute {
             route: it.to_string(),
             url: apps::url(api, &app, it),
         };
         let routes = part.share.routes.iter().map(route).collect();
+        crons.extend(part.crons.iter().map(|it| (part.function.clone(), it.clone())));
         let (function, wasm) = (part.function.clone(), part.wasm.clone());
         let on: Vec<Deployed> = api.put(&deploy.path(&function), &options(deploy, part), &wasm)?;
         let failed = on.iter().any(|it| it.failure.is_some());
@@ -80,6 +87,8 @@ pub(super) fn deploy(deploy: &Deploy, api: &Api) -> Result<Done, Failed> {
         }
     }
     let forgotten = apps::forget(api, &app, |function| !names.iter().any(|it| it == function))?;
+    apps::unschedule(api, &app)?;
+    apps::schedule(api, &app, crons)?;
     Ok(Done { app, parts: done, forgotten })
 }
 
