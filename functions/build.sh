@@ -8,7 +8,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${SEDGE_GUEST_CACHE:-$HOME/.cache/sedge/guests}
 target=wasm32-unknown-unknown
-SEDGE_GUEST_CACHE=$cache "$here/toolchains.sh"
+wasi=wasm32-wasip1
+SEDGE_GUEST_CACHE=$cache "$here/toolchains.sh" "$wasi"
 
 CARGO_TARGET_DIR=$cache/tools cargo build --locked --manifest-path "$here/tools/componentize/Cargo.toml"
 componentize=$cache/tools/debug/componentize
@@ -17,9 +18,15 @@ componentize=$cache/tools/debug/componentize
 PATH=$cache/bin:/usr/bin:$PATH CARGO_TARGET_DIR=$cache/rust \
     cargo build --locked --release --manifest-path "$here/Cargo.toml" --target "$target" \
     --config "build.rustflags=['--remap-path-prefix=$here=functions','--remap-path-prefix=$HOME=home']"
-for guest in agent component environ probe web; do
+for guest in agent component environ fixed keep probe shape tick web; do
     "$componentize" "$cache/rust/$target/release/$guest.wasm" "$here/$guest.wasm"
 done
+
+# What others write for WASI with a standard library, as it is.
+PATH=$cache/bin:/usr/bin:$PATH CARGO_TARGET_DIR=$cache/rust \
+    cargo build --locked --release --manifest-path "$here/spin/Cargo.toml" --target "$wasi" \
+    --config "build.rustflags=['--remap-path-prefix=$here=functions','--remap-path-prefix=$HOME=home']"
+"$componentize" "$cache/rust/$wasi/release/visits.wasm" "$here/visits.wasm"
 
 # C guests get it here.
 for guest in count stuck upper; do

@@ -2,6 +2,8 @@
 # Brings compilers for guests in Rust and C, and puts them as rustc, cargo and clang into $SEDGE_GUEST_CACHE/bin
 # (default: ~/.cache/sedge/guests/bin). Safe to run again and again.
 #
+# Targets that are named beside wasm32-unknown-unknown come with it: `toolchains.sh wasm32-wasip1`.
+#
 # They come from the distribution (Debian): installed when they are missing and this runs as root; otherwise it says
 # which. On another system the same three programs with the target wasm32-unknown-unknown will do.
 set -eu
@@ -9,6 +11,7 @@ set -eu
 cache=${SEDGE_GUEST_CACHE:-$HOME/.cache/sedge/guests}
 target=wasm32-unknown-unknown
 packages="rustc-web cargo-web rust-web-src rust-web-llvm lld-22 clang-19 lld-19"
+case " $* " in *" wasm32-wasip1 "*) packages="$packages wasi-libc" ;; esac
 mkdir -p "$cache"
 
 command -v dpkg >/dev/null 2>&1 || {
@@ -33,32 +36,38 @@ if [ -n "$missing" ]; then
     apt-get install -y --no-install-recommends $missing
 fi
 
-# The distribution has the compiler for Wasm but not the standard library: build it once.
+# The distribution has the compiler for Wasm but not the standard library: build it once for each target.
 version=$(/usr/bin/rustc --version | tr ' ()' '___')
 sysroot=$cache/sysroot-$version
-if [ ! -e "$sysroot/complete" ]; then
-    rm -rf "$sysroot" "$cache/std"
-    mkdir -p "$cache/std/src" "$sysroot/lib/rustlib/$target/lib"
+libraries=$sysroot/lib/rustlib
+for each in "$target" "$@"; do
+    [ ! -e "$libraries/$each/complete" ] || continue
+    rm -rf "${libraries:?}/$each" "$cache/std"
+    mkdir -p "$cache/std/src" "$libraries/$each/lib/self-contained"
     : >"$cache/std/src/lib.rs"
     printf '%s\n' '[package]' 'name = "empty"' 'version = "0.1.0"' 'edition = "2024"' '[workspace]' \
         '[profile.release]' 'panic = "abort"' 'lto = true' >"$cache/std/Cargo.toml"
     (
         cd "$cache/std"
         PATH=/usr/bin:$PATH RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=$cache/std/target \
-            /usr/bin/cargo build --release -Zbuild-std=std,panic_abort --target "$target"
+            /usr/bin/cargo build --release -Zbuild-std=std,panic_abort --target "$each"
     )
-    for library in "$cache/std/target/$target/release/deps/"*.rlib; do
+    for library in "$cache/std/target/$each/release/deps/"*.rlib; do
         case $library in
         */libempty-*) ;;
-        *) cp "$library" "$sysroot/lib/rustlib/$target/lib/" ;;
+        *) cp "$library" "$libraries/$each/lib/" ;;
         esac
     done
+    if [ "$each" = wasm32-wasip1 ]; then
+        for file in crt1-command.o crt1-reactor.o libc.a; do
+            cp "/usr/lib/wasm32-wasi/$file" "$libraries/$each/lib/self-contained/"
+        done
+    fi
     host=$(/usr/bin/rustc -vV | sed -n 's/^host: //p')
-    ln -s "/usr/lib/rustlib/$host" "$sysroot/lib/rustlib/$host"
-    rm -rf "$cache/rust"
-    : >"$sysroot/complete"
-fi
-
+    ln -sfn "/usr/lib/rustlib/$host" "$libraries/$host"
+    rm -rf "$cache/rust/$each"
+    : >"$libraries/$each/complete"
+done
 
 mkdir -p "$cache/bin"
 shim() { # name, what it runs

@@ -106,7 +106,7 @@ pub async fn calls(
         store.set_epoch_deadline(1 << 32);
         let instance = bare.instantiate_async(&mut store).await.map_err(failed)?;
         let process = instance
-            .get_typed_func::<(&[u8],), (Result<Box<[u8]>, String>,)>(&mut store, program.process)
+            .get_typed_func::<(&[u8],), (Result<Box<[u8]>, String>,)>(&mut store, program.export)
             .map_err(failed)?;
         let answer = process.call_async(&mut store, (&input[..],)).await.map_err(failed)?;
         let output = answer.0.map(Bytes::from);

@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sedge_base::{ByteSize, ErrorKind};
+use sedge_base::{ByteSize, Clock, ErrorKind};
 use sedge_capability::Failure;
 use sedge_capability::http::MessageError;
 use sedge_trust::receipt::Status;
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{ComponentExportIndex, InstancePre};
+use wasmtime::component::{ComponentExportIndex, ComponentType, InstancePre, Lift, Lower};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 use wasmtime_wasi::I32Exit;
 
@@ -165,10 +165,36 @@ pub(crate) struct Spent {
 /// The answer of an instance, and what it used.
 pub(crate) type Run<V> = (Result<V, CallError>, Spent);
 
-/// A linked component that exports `process`.
+/// A linked component that exports `process`, or what is called at a time.
 pub(crate) struct Program<T: 'static> {
     pub(crate) instances: InstancePre<T>,
-    pub(crate) process: ComponentExportIndex,
+    pub(crate) export: ComponentExportIndex,
+    pub(crate) shape: Shape,
+}
+
+/// What a program's export takes and gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// `process: func(input: list<u8>) -> result<list<u8>, string>`.
+    Process,
+    /// `handle-cron-event` of `fermyon:spin-cron@2.0.0`: it gets the time and gives nothing.
+    Cron,
+}
+
+/// What a program that is called at a time is told.
+#[derive(Debug, ComponentType, Lower)]
+#[component(record)]
+struct CronMetadata {
+    /// The time in seconds since 1970.
+    timestamp: u64,
+}
+
+/// Why such a program failed.
+#[derive(Debug, ComponentType, Lift)]
+#[component(variant)]
+enum CronError {
+    #[component(name = "other")]
+    Other(String),
 }
 
 /// Runs `process` in a fresh instance.
@@ -197,7 +223,7 @@ pub(crate) async fn process<T: Guarded>(
     (answer, spent)
 }
 
-/// Makes the store's instance and calls its `process`.
+/// Makes the store's instance and calls its export.
 ///
 /// The answer is copied out: before the engine returns from the call it lets the guest free it. A
 /// guest cannot say that it is larger than its memory, see [`guard::arm`].
@@ -207,8 +233,17 @@ pub(crate) async fn call<T: Guarded>(
     input: &[u8],
 ) -> wasmtime::Result<Result<Box<[u8]>, String>> {
     let instance = program.instances.instantiate_async(&mut *store).await?;
+    if program.shape == Shape::Cron {
+        let handle = instance.get_typed_func::<(CronMetadata,), (Result<(), CronError>,)>(
+            &mut *store,
+            program.export,
+        )?;
+        let timestamp = Clock::machine().now().as_millis() / 1000;
+        let (answer,) = handle.call_async(store, (CronMetadata { timestamp },)).await?;
+        return Ok(answer.map(|()| Box::default()).map_err(|CronError::Other(words)| words));
+    }
     let process = instance
-        .get_typed_func::<(&[u8],), (Result<Box<[u8]>, String>,)>(&mut *store, program.process)?;
+        .get_typed_func::<(&[u8],), (Result<Box<[u8]>, String>,)>(&mut *store, program.export)?;
     let (answer,) = process.call_async(store, (input,)).await?;
     Ok(answer)
 }

@@ -10,10 +10,11 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, Type};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use crate::call::Program;
+use crate::call::{Program, Shape};
 use crate::host::{Bare, OUTGOING, Surroundings, Wasi, interface};
 use crate::nesting::{DEEPEST, depth};
 use crate::outbound::Outbound;
+use crate::spin::Share;
 
 /// A function that somebody wants to have here.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Deployment {
     pub env: BTreeMap<String, String>,
     /// Arguments that the guest sees.
     pub args: Vec<String>,
+    /// What the function has from the application that it is a part of.
+    pub share: Option<Share>,
     /// Where the guest may send requests, and what the host adds to them.
     pub outbound: Outbound,
     /// Labels that routes filter by.
@@ -51,6 +54,7 @@ impl Deployment {
             limits: Budgets::default(),
             env: BTreeMap::new(),
             args: Vec::new(),
+            share: None,
             outbound: Outbound::default(),
             labels: BTreeMap::new(),
             idempotence: Idempotence::Once,
@@ -62,6 +66,9 @@ impl Deployment {
 const MOST_ENTRIES: usize = 128;
 /// Bytes of the environment, the arguments or the labels, each.
 const MOST_BYTES: usize = 64 << 10;
+
+/// Bytes of the routes of one function.
+const MOST_ROUTES: usize = 4 << 10;
 
 /// Why a function was not deployed.
 #[derive(Debug, thiserror::Error)]
@@ -121,13 +128,13 @@ pub enum DeployError {
     /// The component imports something that guests may not have here.
     #[error("the component imports `{import}`, which functions cannot have here")]
     Import {
-        /// The import's name.
+        /// The imports' names.
         import: String,
     },
     /// The component exports nothing that can be called.
     #[error(
         "the component exports neither `process: func(input: list<u8>) -> result<list<u8>, string>` \
-         nor `wasi:http/incoming-handler@0.2`"
+         nor `wasi:http/incoming-handler@0.2` nor `handle-cron-event`"
     )]
     NoEntry,
     /// The node stops.
@@ -175,7 +182,7 @@ impl DeployError {
 
 /// Checks what can be checked without the engine; returns the component's id.
 pub(crate) fn check(deployment: &Deployment, limit: ByteSize) -> Result<ContentId, DeployError> {
-    let Deployment { wasm, expect, env, args, outbound, labels, .. } = deployment;
+    let Deployment { name, wasm, expect, env, args, share, outbound, labels, .. } = deployment;
     let got = ByteSize::from_bytes(wasm.len() as u64);
     if got > limit {
         return Err(DeployError::TooLarge { got, limit });
@@ -184,6 +191,17 @@ pub(crate) fn check(deployment: &Deployment, limit: ByteSize) -> Result<ContentI
         it.iter().map(|(key, value)| key.len() + value.len()).collect()
     };
     within("environment", &pairs(env))?;
+    if let Some(share) = share {
+        within("variables", &pairs(&share.variables))?;
+        // The whole swarm is told of them.
+        if share.routes.iter().map(|it| it.to_string().len()).sum::<usize>() > MOST_ROUTES {
+            return Err(DeployError::Setting { what: "routes", must_be: "at most 4 KiB" });
+        }
+        if !share.fits(name.as_str()) {
+            let must_be = "one whose name the function's begins with, and what it keeps named in letters, digits and `_-`";
+            return Err(DeployError::Setting { what: "application", must_be });
+        }
+    }
     within("labels", &pairs(labels))?;
     within("arguments", &args.iter().map(String::len).collect::<Vec<_>>())?;
     let entries = outbound.places.iter().map(|it| it.to_string().len());
@@ -237,15 +255,25 @@ pub(crate) fn link(
     surroundings: Surroundings,
 ) -> Result<(Entry, bool), DeployError> {
     let kind = component.component_type();
+    let mut lacking = Vec::new();
     let mut replayable = true;
     let mut bare = true;
-    for (import, _) in kind.imports(engine) {
-        let known =
-            interface(import).ok_or_else(|| DeployError::Import { import: import.to_owned() })?;
+    for (import, item) in kind.imports(engine) {
+        bare = false;
+        // A type that the component names itself: nothing that a host gives.
+        if matches!(item.ty, ComponentItem::Type(_)) {
+            continue;
+        }
+        let Some(known) = interface(import) else {
+            lacking.push(import);
+            continue;
+        };
         // What another server answers is different the next time.
         let leaves = known.name == OUTGOING && surroundings.way.is_some();
         replayable &= known.replayable && !leaves;
-        bare = false;
+    }
+    if !lacking.is_empty() {
+        return Err(DeployError::Import { import: lacking.join("`, `") });
     }
     let refused = |err: wasmtime::Error| DeployError::Refused { reason: format!("{err:#}") };
     let mut exports = kind.exports(engine);
@@ -254,21 +282,38 @@ pub(crate) fn link(
         let proxy = ProxyPre::new(instances).map_err(refused)?;
         return Ok((Entry::Http(proxy, surroundings), replayable));
     }
-    let process = kind.get_export(engine, "process").map(|it| it.ty);
-    if !process.is_some_and(|it| is_process(&it)) {
-        return Err(DeployError::NoEntry);
-    }
-    let Some(process) = component.get_export_index(None, "process") else {
+    let exported = |name: &str, fits: fn(&ComponentItem) -> bool| {
+        kind.get_export(engine, name).is_some_and(|it| fits(&it.ty))
+    };
+    let (name, shape) = match exported("process", is_process) {
+        true => ("process", Shape::Process),
+        false if exported(CRON, is_cron) => (CRON, Shape::Cron),
+        false => return Err(DeployError::NoEntry),
+    };
+    let Some(export) = component.get_export_index(None, name) else {
         return Err(DeployError::NoEntry);
     };
     let entry = if bare {
         let instances = Linker::new(engine).instantiate_pre(component).map_err(refused)?;
-        Entry::Bare(Program { instances, process })
+        Entry::Bare(Program { instances, export, shape })
     } else {
         let instances = linker.instantiate_pre(component).map_err(refused)?;
-        Entry::Process(Program { instances, process }, surroundings)
+        Entry::Process(Program { instances, export, shape }, surroundings)
     };
-    Ok((entry, replayable))
+    // The time that such a program is told is another one the next time.
+    Ok((entry, replayable && shape == Shape::Process))
+}
+
+/// What is exported by a component that is called at a time.
+const CRON: &str = "handle-cron-event";
+
+/// Returns whether this is `func(record) -> result`; the engine looks more closely when it is called.
+fn is_cron(item: &ComponentItem) -> bool {
+    let ComponentItem::ComponentFunc(function) = item else { return false };
+    let (mut params, mut results) = (function.params(), function.results());
+    let takes =
+        params.len() == 1 && params.next().is_some_and(|(_, it)| matches!(it, Type::Record(_)));
+    takes && !function.async_() && matches!(results.next(), Some(Type::Result(_)))
 }
 
 /// Returns whether this is `func(list<u8>) -> result<list<u8>, string>`.

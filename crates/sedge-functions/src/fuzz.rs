@@ -8,6 +8,7 @@ pub const TARGETS: &[Target] = &[
     ("functions_answer", crate::code::feed_answer),
     ("functions_ask", crate::code::feed_ask),
     ("functions_component", crate::deploy::feed),
+    ("functions_manifest", crate::spin::feed),
     ("functions_outbound", crate::outbound::feed),
 ];
 
@@ -65,6 +66,17 @@ mod tests {
         named.push(("functions_answer", "machine.refused", elsewhere.into_bytes()));
         let lines = "{\"type\":\"stdout\",\"text\":\"2\"}\n{\"type\":\"result\",\"text\":\"2\"}\n";
         named.push(("functions_answer", "lines.read", lines.into()));
+        let manifest = "spin_manifest_version = 2\n[application]\nname = \"a\"\n[[trigger.http]]\n\
+            route = \"/:b/...\"\ncomponent = \"c\"\n[component.c]\nsource = \"c.wasm\"\n";
+        named.push(("functions_manifest", "sound.read", manifest.into()));
+        named.push(("functions_manifest", "truncated.refused", manifest[..60].into()));
+        named.push((
+            "functions_manifest",
+            "malformed.refused",
+            manifest.replace("name", "noun").into(),
+        ));
+        named.push(("functions_manifest", "route.refused", manifest.replace("/:b", "/*/b").into()));
+        named.push(("functions_manifest", "huge.refused", "[".repeat(40_000).into()));
         let added = "https://*.example.com:8443 authorization=Bearer {API_TOKEN}";
         for (name, text) in [
             ("sound.read", added),

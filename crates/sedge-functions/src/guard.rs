@@ -52,6 +52,11 @@ impl Guard {
         ByteSize::from_bytes(self.peak as u64)
     }
 
+    /// Returns when the instance must have ended.
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Returns whether it was ever refused memory.
     pub(crate) fn was_refused_memory(&self) -> bool {
         self.refused

@@ -4,6 +4,10 @@
 //! open, and every socket is refused. HTTP goes out where the deployment and the node say, and nowhere without them.
 
 mod http;
+mod key_value;
+mod keyvalue;
+mod sqlite;
+mod variables;
 mod wasi;
 
 use wasmtime::Engine;
@@ -12,12 +16,12 @@ use wasmtime::component::Linker;
 use crate::guard::{Guard, Guarded};
 
 pub(crate) use http::Way;
-pub(crate) use wasi::{Surroundings, Wasi};
+pub(crate) use wasi::{Belongings, Surroundings, Wasi};
 
 /// An interface that guests may import.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
-    /// Its name without the version.
+    /// Its name, with the version where that is not 0.2.
     pub(crate) name: &'static str,
     /// Whether it gives the same answers when a task is run again, anywhere.
     pub(crate) replayable: bool,
@@ -31,7 +35,10 @@ const fn differs(name: &'static str) -> Interface {
     Interface { name, replayable: false }
 }
 
-/// Every interface that guests may import, in version 0.2.
+/// What a component that is called at times speaks of.
+const CRON_TYPES: &str = "fermyon:spin-cron/cron-types@2.0.0";
+
+/// Every interface that guests may import: in version 0.2 where no other is named.
 pub(crate) const INTERFACES: &[Interface] = &[
     same("wasi:cli/environment"),
     same("wasi:cli/exit"),
@@ -55,6 +62,14 @@ pub(crate) const INTERFACES: &[Interface] = &[
     differs("wasi:random/insecure"),
     differs("wasi:random/insecure-seed"),
     differs("wasi:random/random"),
+    same(variables::CONFIG),
+    same(variables::SPIN),
+    differs(key_value::SPIN),
+    differs(keyvalue::STORE),
+    differs(keyvalue::ATOMICS),
+    differs(keyvalue::BATCH),
+    differs(sqlite::SPIN),
+    same(CRON_TYPES),
     same("wasi:sockets/instance-network"),
     same("wasi:sockets/ip-name-lookup"),
     same("wasi:sockets/network"),
@@ -67,6 +82,9 @@ pub(crate) const INTERFACES: &[Interface] = &[
 /// Returns the interface that an import means, such as `wasi:io/poll@0.2.9`, or `None` when guests
 /// may not have it.
 pub(crate) fn interface(import: &str) -> Option<&'static Interface> {
+    if let Some(exact) = INTERFACES.iter().find(|it| it.name == import) {
+        return Some(exact);
+    }
     let (name, version) = import.split_once('@')?;
     let known = version.starts_with("0.2.").then_some(name)?;
     INTERFACES.iter().find(|it| it.name == known)
@@ -96,6 +114,12 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Wasi>> {
     let mut linker = Linker::new(engine);
     wasi::link(&mut linker)?;
     http::link(&mut linker)?;
+    variables::link(&mut linker)?;
+    key_value::link(&mut linker)?;
+    keyvalue::link(&mut linker)?;
+    sqlite::link(&mut linker)?;
+    // It has types alone.
+    linker.instance(CRON_TYPES)?;
     Ok(linker)
 }
 
@@ -108,6 +132,8 @@ mod tests {
         assert!(interface("wasi:io/poll@0.2.0").is_some_and(|it| it.replayable));
         assert!(interface("wasi:clocks/wall-clock@0.2.12").is_some_and(|it| !it.replayable));
         assert_eq!(interface("wasi:io/poll@0.3.0"), None);
+        assert!(interface("fermyon:spin/variables@2.0.0").is_some());
+        assert_eq!(interface("fermyon:spin/variables@3.0.0"), None);
         assert_eq!(interface("wasi:keyvalue/store@0.2.0"), None);
         assert_eq!(interface("wasi:io/poll"), None);
     }

@@ -7,8 +7,10 @@
 //!
 //! What [`code`] runs for others is in a fresh instance as well, or in a sandbox of `sedge-sandbox`.
 //!
-//! Invariants: guests reach no file, no other guest, and by HTTP the places alone that both their
-//! deployment and the node name; no guest is ever given a secret that is sent for it; no guest runs without all four
+//! An application ([`App`]) is several functions; what it keeps is in the node's store, by its name.
+//!
+//! Invariants: guests reach no file, no other guest, of what is kept only their application's, and by
+//! HTTP the places alone that both their deployment and the node name; no guest is ever given a secret that is sent for it; no guest runs without all four
 //! limits, nor holds a thread longer than a tick of 10 ms; no deployed component is compiled when a
 //! task comes in; machine code from disk is run only when this node wrote it.
 //!
@@ -48,6 +50,7 @@ mod outbound;
 mod precompiled;
 pub mod repair;
 mod runtime;
+mod spin;
 mod ticker;
 
 pub use cache::CacheError;
@@ -61,3 +64,4 @@ pub use outbound::{
     Secrets, check_secret_name,
 };
 pub use runtime::{Runtime, RuntimeError};
+pub use spin::{App, AppError, Given, Match, Part, Route, RouteError, Share, pick, share_of};

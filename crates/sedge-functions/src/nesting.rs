@@ -40,7 +40,7 @@ pub(crate) fn depth(wasm: &[u8]) -> Option<usize> {
 }
 
 /// Reads a number in LEB128 and how many bytes it takes, five at most.
-fn number(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn number(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0_u64;
     for (at, byte) in bytes.iter().take(5).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * at);

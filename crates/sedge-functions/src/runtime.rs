@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use sedge_base::{ByteSize, ContentId, ErrorKind, TaskScope};
 use sedge_capability::Name;
+use sedge_store::Store;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use wasmtime::Engine;
@@ -20,9 +21,10 @@ use crate::deploy::{self, DeployError, Deployment};
 use crate::engine;
 use crate::events::{CodeNotKept, CodeRefused, Deployed};
 use crate::function::Function;
-use crate::host::{self, Surroundings, Wasi, Way};
+use crate::host::{self, Belongings, Surroundings, Wasi, Way};
 use crate::limits::Limits;
 use crate::outbound::{Client, NoSecrets, Outbound, Reach, Secrets, Walls};
+use crate::spin::Share;
 use crate::ticker::{Running, Ticker};
 use crate::{CacheError, FunctionsConfig};
 
@@ -33,6 +35,7 @@ pub struct Runtime {
     cache: Arc<Cache>,
     config: FunctionsConfig,
     secrets: Arc<dyn Secrets>,
+    store: Option<Store>,
     walls: Arc<Walls>,
     client: Client,
     compiling: Semaphore,
@@ -134,6 +137,7 @@ impl Runtime {
             walls: Arc::new(config.walls.clone()),
             config,
             secrets: Arc::new(NoSecrets),
+            store: None,
             client,
             // The compiler uses every core by itself.
             compiling: Semaphore::new(1),
@@ -145,6 +149,13 @@ impl Runtime {
     #[must_use]
     pub fn with_secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
         self.secrets = secrets;
+        self
+    }
+
+    /// Returns the runtime with a store for what applications keep; without one they keep nothing.
+    #[must_use]
+    pub fn with_store(mut self, store: Store) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -193,9 +204,14 @@ impl Runtime {
         let started = Instant::now();
         let id = deploy::check(&deployment, self.config.max_component_size)?;
         let (component, precompiled) = self.component(id, &deployment.wasm).await?;
-        let Deployment { name, summary, env, args, outbound, labels, idempotence, .. } = deployment;
+        let Deployment {
+            name, summary, env, args, share, outbound, mut labels, idempotence, ..
+        } = deployment;
         let way = self.way(&name, outbound)?;
-        let surroundings = Surroundings { env, args, way };
+        labels.extend(share.iter().flat_map(Share::labels));
+        let store = self.store.clone();
+        let belongings = Arc::new(Belongings { share: share.unwrap_or_default(), store });
+        let surroundings = Surroundings { env, args, belongings, way };
         let engine = &self.shared.engine;
         let (entry, replayable) = deploy::link(engine, &self.linker, &component, surroundings)?;
         Deployed { name: &name, content: id, precompiled, took: started.elapsed() }.emit();

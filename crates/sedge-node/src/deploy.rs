@@ -200,10 +200,10 @@ fn deployment(
     expect: Option<ContentId>,
     options: DeployOptions,
 ) -> Deployment {
-    let DeployOptions { limits, env, args, idempotent, outbound, needs: _, replicas: _ } = options;
+    let DeployOptions { limits, env, args, idempotent, share, outbound, .. } = options;
     let idempotence = if idempotent { Idempotence::Idempotent } else { Idempotence::Once };
     let usual = Deployment::new(name, wasm);
-    Deployment { expect, limits, env, args, outbound, idempotence, ..usual }
+    Deployment { expect, limits, env, args, share, outbound, idempotence, ..usual }
 }
 
 /// Turns what the functions' side says into what a caller sees.

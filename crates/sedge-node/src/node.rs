@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sedge_base::{Clock, ErrorKind, NodeId, Secret, TaskScope, Timestamp};
-use sedge_capability::{Failure, Name};
+use sedge_capability::{Descriptor, Failure, Name};
 use sedge_functions::Runtime;
 use sedge_gateway::Gateway;
 use sedge_ledger::Ledger;
-use sedge_members::{About, Advert, Gauges, Health, Leader, Learned, Members, PairFor, Presence};
+use sedge_members::{
+    About, Advert, Gauges, Health, Leader, Learned, Members, Offered, PairFor, Presence,
+};
 use sedge_net::tls::Authority;
 use sedge_plugins::Plugins;
 use sedge_quorum::Quorum;
@@ -371,12 +373,18 @@ impl Node {
 
     /// Returns everything that the swarm offers now, with the node that offers it.
     pub fn offers(&self) -> Vec<Offer> {
+        self.offers_where(|_| true)
+    }
+
+    /// Returns what the swarm offers now and `wanted` picks, with the node that offers it.
+    pub fn offers_where(&self, wanted: impl Fn(&Descriptor) -> bool) -> Vec<Offer> {
         let me = self.id();
         let mut offers = Vec::new();
         for (id, known) in self.members.all() {
-            let offered = match (id == me, &known.advert) {
-                (true, _) => self.registry.offers(),
-                (false, Some(advert)) => advert.offers.clone(),
+            let wanted = |it: &&Offered| wanted(&it.descriptor);
+            let offered: Vec<Offered> = match (id == me, &known.advert) {
+                (true, _) => self.registry.offers().iter().filter(wanted).cloned().collect(),
+                (false, Some(advert)) => advert.offers.iter().filter(wanted).cloned().collect(),
                 (false, None) => Vec::new(),
             };
             offers.extend(offered.into_iter().map(|it| Offer {

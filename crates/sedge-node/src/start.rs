@@ -187,7 +187,7 @@ impl Node {
         let ledger = Arc::new(ledger.map_err(StartError::Ledger)?);
 
         let secrets = SecretFolder::of(&home);
-        let functions = open_functions(&home, &config, &scope, secrets.clone())?;
+        let functions = open_functions(&home, &config, &scope, (secrets.clone(), store.clone()))?;
         let engine = engine.unwrap_or_else(|| Arc::clone(&functions) as Arc<dyn Engine>);
         let models = options.models.unwrap_or_else(|| home.path().join("models"));
         let gateway =
@@ -344,11 +344,11 @@ fn open_functions(
     home: &Home,
     config: &Config,
     scope: &TaskScope,
-    secrets: SecretFolder,
+    (secrets, store): (SecretFolder, Store),
 ) -> Result<Arc<Runtime>, StartError> {
     let made = Runtime::new(config.functions.clone(), &home.path().join("cache"), scope);
     let made = made.map_err(StartError::Functions)?;
-    Ok(Arc::new(made.with_secrets(Arc::new(secrets))))
+    Ok(Arc::new(made.with_secrets(Arc::new(secrets)).with_store(store)))
 }
 
 /// Adds what lies in files of its own, and refuses what is only for one machine where others listen.

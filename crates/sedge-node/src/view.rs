@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sedge_base::{ByteSize, ContentId, NodeId, TaskId, Timestamp};
 use sedge_capability::{Budgets, Descriptor, Failure, Kind, Media, Name, Outcome};
-use sedge_functions::Outbound;
+use sedge_functions::{Outbound, Share};
 use sedge_ledger::Witnessed;
 use sedge_members::{About, Health, Presence};
 use sedge_net::PathClass;
@@ -290,6 +290,9 @@ pub struct DeployOptions {
     pub args: Vec<String>,
     /// Whether a broken-off task may be given to another node.
     pub idempotent: bool,
+    /// What the function has from the application that it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
     /// Where the guest may send requests, and what the host adds to them.
     #[serde(skip_serializing_if = "Outbound::is_empty")]
     pub outbound: Outbound,

@@ -29,6 +29,7 @@ mod grpc;
 mod health;
 mod openai;
 mod page;
+mod peer;
 mod refusal;
 mod rest;
 mod routes;

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::entrance::Entrance;
 use crate::page::Room;
+use crate::peer::{Named, Peer};
 use crate::routes;
 use crate::secure::{Accepting, MOST, PROTOCOLS};
 
@@ -218,9 +219,11 @@ async fn secure(address: SocketAddr, node: &Node) -> Result<Listener, BindError>
 
 fn serve<L>(scope: &TaskScope, listener: L, app: Router)
 where
-    L: axum::serve::Listener<Addr: std::fmt::Debug>,
+    L: axum::serve::Listener<Addr = SocketAddr>,
 {
     scope.spawn("api", |cancel| async move {
+        let app = app.into_make_service_with_connect_info::<Peer>();
+        let listener = Named(listener);
         let served = axum::serve(listener, app).with_graceful_shutdown(cancel.cancelled_owned());
         if let Err(err) = served.await {
             warn!(target: "sedge::server", %err, "the API stopped");

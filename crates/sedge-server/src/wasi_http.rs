@@ -4,10 +4,12 @@
 //! answers with what the function says. The node's key or the token stays here, and so does what belongs to one
 //! connection only; a function cannot set the `x-sedge-…` fields that say who answered.
 
+mod apps;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
@@ -20,6 +22,7 @@ use serde::Deserialize;
 
 use crate::access::Access;
 use crate::asker::Asker;
+use crate::peer::Peer;
 use crate::rest::{self, Error, capability_name, origin_headers, receipt_id};
 use crate::routes::Door;
 use crate::server::Shared;
@@ -65,11 +68,19 @@ async fn hand_on(
     let body: Result<Bytes, BytesRejection> =
         Bytes::from_request(Request::from_parts(parts.clone(), body), &shared).await;
     parts.uri = below(&parts.uri)?;
+    let capability = match apps::routes(&shared.node, &name) {
+        None => capability_name(&name)?,
+        Some(_) if parts.uri.path() == apps::HEALTH => return Ok("OK".into_response()),
+        Some(routes) => {
+            let client = parts.extensions.get::<ConnectInfo<Peer>>().map(|it| it.0.0);
+            apps::choose(&routes, &mut parts, (client, shared.entrance.tls))?
+        }
+    };
     parts.headers.remove(AUTHORIZATION);
     strip(&mut parts.headers);
     let message = write_request(&axum::http::Request::from_parts(parts, body?));
     let ask = Ask {
-        capability: capability_name(&name)?,
+        capability,
         kind: Some(Kind::Function),
         input: message,
         media: Media::Http,

@@ -1,4 +1,4 @@
-//! Durable state: embedded SQLite in one file, and content beside it.
+//! Durable state: embedded SQLite in one file, content beside it, and databases of applications.
 //!
 //! Invariants: a write is acknowledged only after it is on disk; whatever was not acknowledged may
 //! be missing after a crash, and nothing else. A file that is damaged, foreign or of a newer program
@@ -25,6 +25,7 @@ mod audit;
 mod blobs;
 mod calls;
 mod checkpoints;
+mod databases;
 mod decisions;
 mod deployments;
 mod disk;
@@ -32,6 +33,7 @@ mod events;
 mod fault;
 mod graph;
 mod inputs;
+mod key_values;
 mod members;
 mod migrations;
 mod open;
@@ -54,6 +56,7 @@ pub use audit::{Audit, AuditEntry, MAX_AUDIT, Trail};
 pub use blobs::{Blobs, GetBlobError, PutBlobError};
 pub use calls::{CallLimit, Calls, TakeCallError};
 pub use checkpoints::{Checkpoints, StoredCheckpoint};
+pub use databases::{Database, DatabaseError, Table, Value};
 pub use decisions::{Decisions, StoredDecision};
 pub use deployments::{Deployment, Deployments};
 pub use disk::{Disk, DiskDouble};
@@ -61,6 +64,7 @@ pub use events::Metrics;
 pub use fault::Fault;
 pub use graph::{GraphArea, StoredEntry, StoredTensor};
 pub use inputs::{Inputs, StoredInput};
+pub use key_values::{Change, ChangeError, KeyValues};
 pub use members::{Member, Members, PutMemberError};
 pub use open::OpenError;
 pub use plans::{Plans, StoredPlan};

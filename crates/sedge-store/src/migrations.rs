@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0008_graph.sql"),
     include_str!("migrations/0009_plans.sql"),
     include_str!("migrations/0010_approvals.sql"),
+    include_str!("migrations/0011_applications.sql"),
 ];
 
 /// The schema that this program writes.

@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::blobs::{Blobs, Shelf};
 use crate::calls::Calls;
 use crate::checkpoints::Checkpoints;
+use crate::databases::{self, Database, DatabaseError};
 use crate::decisions::Decisions;
 use crate::deployments::Deployments;
 use crate::disk::Disk;
@@ -21,6 +22,7 @@ use crate::events::{self, Metrics};
 use crate::fault::Fault;
 use crate::graph::GraphArea;
 use crate::inputs::Inputs;
+use crate::key_values::KeyValues;
 use crate::members::Members;
 use crate::open::{self, OpenError};
 use crate::plans::Plans;
@@ -192,6 +194,24 @@ impl Store {
     /// Returns the last routing decisions.
     pub const fn decisions(&self) -> Decisions<'_> {
         Decisions(self)
+    }
+
+    /// Returns the keys and values that an application has under a label.
+    pub fn key_values(&self, app: &str, label: &str) -> KeyValues {
+        KeyValues::new(self.clone(), app.to_owned(), label.to_owned())
+    }
+
+    /// Opens the database that an application has under a label, or makes it (mode 600): a file of its own
+    /// in the folder `databases` beside this one's.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the names cannot be a file's, or the file cannot be used.
+    pub async fn database(&self, app: &str, label: &str) -> Result<Database, DatabaseError> {
+        let path = databases::path(&self.inner.path, app, label)?;
+        let disk = self.inner.disk.clone();
+        let opened = disk.clone().run(move || databases::open(&path, disk)).await;
+        opened.unwrap_or(Err(DatabaseError::Closed))
     }
 
     /// Returns small settings by key.

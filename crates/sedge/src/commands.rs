@@ -55,6 +55,7 @@ commands! {
     chat::Chat,
     new::New,
     deploy::Deploy,
+    apps::Apps,
     secret::Secret,
     call::Call,
     rollout::Rollout,

@@ -1,16 +1,18 @@
 //! `wasi:cli`, `wasi:clocks`, `wasi:io` and `wasi:random` of version 0.2, and the empty shells of `wasi:filesystem` and
 //! `wasi:sockets`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use sedge_store::Store;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::http::{Gate, Way};
 use crate::guard::{Guard, Guarded};
+use crate::spin::Share;
 
 /// Handles (streams, requests, timers) that one guest may hold at once; they live in our memory.
 const MOST_HANDLES: usize = 10_000;
@@ -22,8 +24,24 @@ const MOST_RANDOM: u64 = 1 << 20;
 pub(crate) struct Surroundings {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) args: Vec<String>,
+    /// What it has from its application; nothing when it stands alone.
+    pub(crate) belongings: Arc<Belongings>,
     /// How its requests leave; `None` lets nothing out.
     pub(crate) way: Option<Arc<Way>>,
+}
+
+/// What a function has from its application, and where that is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Belongings {
+    pub(crate) share: Share,
+    pub(crate) store: Option<Store>,
+}
+
+impl Belongings {
+    /// Returns where things are kept, if the application has given a label out of `granted` to the function.
+    pub(super) fn store(&self, granted: &BTreeSet<String>, label: &str) -> Option<&Store> {
+        self.store.as_ref().filter(|_| granted.contains(label))
+    }
 }
 
 /// The state of a guest that imports something.
@@ -33,6 +51,9 @@ pub(crate) struct Wasi {
     pub(super) table: ResourceTable,
     pub(super) http: WasiHttpCtx,
     pub(super) gate: Gate,
+    pub(super) belongings: Arc<Belongings>,
+    /// How many connections to databases it has.
+    pub(super) databases: usize,
 }
 
 impl fmt::Debug for Wasi {
@@ -54,7 +75,16 @@ impl Wasi {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_HANDLES);
         let gate = Gate::new(surroundings.way.as_ref());
-        Self { guard, wasi: wasi.build(), table, http: WasiHttpCtx::new(), gate }
+        let belongings = Arc::clone(&surroundings.belongings);
+        Self {
+            guard,
+            wasi: wasi.build(),
+            table,
+            http: WasiHttpCtx::new(),
+            gate,
+            belongings,
+            databases: 0,
+        }
     }
 }
 

@@ -44,7 +44,7 @@ fn no_component_is_older_than_its_source() {
 
 #[test]
 fn committed_components_are_small() {
-    for guest in ["environ", "probe", "stuck", "upper", "web"] {
+    for guest in ["environ", "fixed", "keep", "probe", "shape", "stuck", "tick", "upper", "web"] {
         let length = fs::metadata(functions().join(format!("{guest}.wasm"))).unwrap().len();
         assert!(length < 100_000, "{guest}.wasm has {length} bytes");
     }

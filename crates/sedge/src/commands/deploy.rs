@@ -1,11 +1,13 @@
 //! `sedge deploy`.
 
+mod app;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sedge_base::ByteSize;
+use sedge_base::{ByteSize, ErrorKind};
 use sedge_capability::Budgets;
 use sedge_functions::{Added, Outbound, Place};
 use sedge_node::{DeployOptions, Deployed, Need};
@@ -16,15 +18,15 @@ use crate::settings::Settings;
 use crate::span;
 use crate::ui::{BAD, DIM, GOOD, Ui, spoken};
 
-/// Put a Wasm component on this node, on another one or on all
+/// Put a Wasm component, or an application of several, on this node, on another one or on all
 #[derive(Debug, clap::Args)]
 pub(crate) struct Deploy {
-    /// The file of the component, or of a core module, of which one is made
+    /// The file of the component, or of a core module, of which one is made; or an application's manifest, `spin.toml`
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The name that it is called by
+    /// The name that it is called by; an application has one of its own
     #[arg(long, value_name = "NAME")]
-    id: String,
+    id: Option<String>,
     /// `here` (what is meant when it is left out), `all`, `auto` for the node with the least to do,
     /// or a node's name or id
     #[arg(long, value_name = "WHERE")]
@@ -36,12 +38,15 @@ pub(crate) struct Deploy {
     /// Put it on so many nodes, those with the least to do
     #[arg(long, value_name = "N")]
     replicas: Option<NonZeroU32>,
-    /// Environment that the component sees; may be said several times
+    /// Environment that every component sees; may be said several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
     /// Arguments that the component sees; may be said several times
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     arg: Vec<String>,
+    /// A variable of the application; may be said several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    variable: Vec<(String, String)>,
     /// Where the component may send requests, such as `https://api.example.com`; may be said several times
     #[arg(long, value_name = "PLACE")]
     allow_host: Vec<Place>,
@@ -66,38 +71,65 @@ pub(crate) struct Deploy {
 impl Deploy {
     /// Deploys.
     pub(crate) fn run(self, settings: &Settings, ui: &Ui) -> Result<(), Failed> {
+        let api = Api::of_home(&settings.home()?)?;
+        if self.file.extension().is_some_and(|it| it == "toml") {
+            let done = app::deploy(&self, &api)?;
+            ui.result(&done, || done.words());
+            return told(done.parts.iter().flat_map(|it| &it.on));
+        }
+        let Some(name) = &self.id else {
+            return Err(Failed::new(ErrorKind::Invalid, "a component needs a name: --id NAME"));
+        };
+        if !self.variable.is_empty() {
+            let message = "`--variable` is for an application's manifest";
+            return Err(Failed::new(ErrorKind::Invalid, message));
+        }
         let wasm = std::fs::read(&self.file)
             .map_err(|err| Failed::io(&format!("cannot read {}", self.file.display()), &err))?;
-        let api = Api::of_home(&settings.home()?)?;
-        let options = DeployOptions {
+        let deployed: Vec<Deployed> = api.put(&self.path(name), &self.options(), &wasm)?;
+        ui.result(&deployed, || words(name, &deployed));
+        told(deployed.iter())
+    }
+
+    /// Returns the way to a function of this name.
+    fn path(&self, name: &str) -> String {
+        let to = self.to.as_ref().map_or_else(String::new, |it| format!("?to={}", segment(it)));
+        format!("functions/{}{to}", segment(name))
+    }
+
+    /// Returns what every component of this deployment gets.
+    fn options(&self) -> DeployOptions {
+        DeployOptions {
             limits: Budgets {
                 fuel: self.fuel,
                 memory: self.memory,
                 time_ms: self.time.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
                 ..Budgets::default()
             },
-            env: self.env.into_iter().collect::<BTreeMap<_, _>>(),
-            args: self.arg,
+            env: self.env.iter().cloned().collect::<BTreeMap<_, _>>(),
+            args: self.arg.clone(),
             idempotent: self.idempotent,
-            outbound: Outbound { places: self.allow_host, headers: self.add_header },
-            needs: self.needs,
+            share: None,
+            outbound: Outbound {
+                places: self.allow_host.clone(),
+                headers: self.add_header.clone(),
+            },
+            needs: self.needs.clone(),
             replicas: self.replicas,
-        };
-        let mut path = format!("functions/{}", segment(&self.id));
-        if let Some(to) = &self.to {
-            path.push_str(&format!("?to={}", segment(to)));
         }
-        let deployed: Vec<Deployed> = api.put(&path, &options, &wasm)?;
-        ui.result(&deployed, || words(&self.id, &deployed));
-        let failed: Vec<_> = deployed.iter().filter_map(|it| it.failure.as_ref()).collect();
-        match failed.first() {
-            None => Ok(()),
-            Some(first) => {
-                let message = format!(
-                    "{} of {} nodes do not have it: {first}", failed.len(), deployed.len()
-                );
-                Err(Failed::new(first.kind, message))
-            }
+    }
+}
+
+/// Says how many nodes do not have it, if any.
+fn told<'a>(deployed: impl Iterator<Item = &'a Deployed>) -> Result<(), Failed> {
+    let deployed: Vec<&Deployed> = deployed.collect();
+    let all = deployed.len();
+    let failed: Vec<_> = deployed.iter().filter_map(|it| it.failure.as_ref()).collect();
+    match failed.first() {
+        None => Ok(()),
+        Some(first) => {
+            let message = format!("{} of {all} nodes do not have it: {first}", failed.len());
+            Err(Failed::new(first.kind, message))
         }
     }
 }

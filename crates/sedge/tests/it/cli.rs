@@ -72,6 +72,7 @@ fn help() {
         "edge",
         "approve",
         "approver",
+        "apps",
     ] {
         let file = format!("{}/tests/snapshots/help_{command}.txt", env!("CARGO_MANIFEST_DIR"));
         check_help(&[command, "--help"], expect_file![file]);

@@ -122,7 +122,7 @@ fn of_a_thousand_deploys_at_once_each_is_kept_or_refused_by_name() {
                 let put = &put;
                 scope.spawn(move || {
                     let mine = (0..10).map(|it| tenth * 10 + it);
-                    mine.map(|it| put(it)).collect::<Vec<_>>()
+                    mine.map(put).collect::<Vec<_>>()
                 })
             })
             .collect();

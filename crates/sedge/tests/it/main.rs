@@ -6,6 +6,7 @@ mod admission;
 mod adversary;
 mod agent;
 mod approvals;
+mod apps;
 mod artifacts;
 mod batches;
 mod cli;

@@ -12,19 +12,19 @@ use crate::machine::{Machine, PATIENCE, until};
 
 /// The component that answers HTTP requests.
 const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../functions/web.wasm");
-const SECRET: &str = "v3ry-s3cret-t0ken";
+pub(crate) const SECRET: &str = "v3ry-s3cret-t0ken";
 /// Every detail of all that a request passes; the Wasm compiler alone says no more than usual.
 const LOG: &str = "trace,cranelift=info,cranelift_codegen=info,wasmtime=info,regalloc2=info";
 
 /// A server that tells what it was sent: `/echo` answers with the authorization that it got, `/moved`
 /// with another place, and everything else with `hello`.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     told: mpsc::Receiver<String>,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, told) = mpsc::channel();
@@ -45,13 +45,13 @@ impl Server {
         Self { address, told }
     }
 
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Returns the request that it got.
     #[track_caller]
-    fn request(&self) -> String {
+    pub(crate) fn request(&self) -> String {
         self.told.recv_timeout(PATIENCE).unwrap()
     }
 
@@ -77,7 +77,7 @@ fn answer(request: &str) -> String {
 }
 
 /// A machine whose owner lets functions reach these places of it.
-fn machine(places: &[&str]) -> Machine {
+pub(crate) fn machine(places: &[&str]) -> Machine {
     let mut one = Machine::new("one", vec!["--no-model"]);
     one.write_config(&format!("[functions]\nlocal_places = {places:?}\n"));
     one.knows("SEDGE_LOG", LOG);
@@ -90,7 +90,7 @@ fn log(machine: &Machine) -> String {
 }
 
 /// Keeps the secret on a machine; returns whether it was taken.
-fn keep(machine: &Machine, place: &str) -> bool {
+pub(crate) fn keep(machine: &Machine, place: &str) -> bool {
     let mut command = machine.command(&["secret", "set", "API_TOKEN", "--place", place]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     writeln!(child.stdin.take().unwrap(), "{SECRET}").unwrap();

@@ -6,6 +6,9 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -23,7 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let world = resolve.select_world(&[package], Some(world))?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     }
-    let component = ComponentEncoder::default().validate(true).module(&module)?.encode()?;
+    let adapter = (WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
+    // It is left out of what asks for nothing of the older WASI.
+    let encoder = ComponentEncoder::default().validate(true).module(&module)?;
+    let component = encoder.adapter(adapter.0, adapter.1)?.encode()?;
     fs::write(to, component)?;
     Ok(())
 }
