@@ -122,8 +122,15 @@ def no_thread(*args, **kwargs):
     raise RuntimeError("can't start new thread: there are none in the Wasm sandbox")
 
 
+def refuse_to_open(event, args):
+    """Stops the interpreter itself, which looks for the source of a syntax error in a file."""
+    if event == "open":
+        nothing_there()
+
+
 def close_the_world():
     """Makes what a bare component cannot do an error that a program can catch, instead of its end."""
+    sys.addaudithook(refuse_to_open)
     builtins.open = io.open = io.open_code = os.open = nothing_there
     for name in (
         "access", "chdir", "chmod", "link", "listdir", "lstat", "makedirs", "mkdir", "popen", "readlink",

@@ -161,19 +161,14 @@ fn what_an_application_cannot_have_is_named_in_one_message_and_nothing_is_deploy
             "[[trigger.redis]]\nchannel = \"a\"\ncomponent = \"page\"\n[variables]",
         )
         + "allowed_outbound_hosts = [\"postgres://db:5432\"]\n";
-    // A core module's bytes are no component; one that asks for sockets is, and cannot have them.
+    // A core module's bytes are no component; one that asks for a broker is, and cannot have it.
     let path = write(&one, &manifest.replace("exact]\nai", "exact]\nfiles = [\"x\"]\nai"));
-    let name = "wasi:sockets/tcp@0.2.0";
-    let mut sockets = b"\0asm\x0d\0\x01\0\x0a".to_vec();
-    sockets.extend([
-        u8::try_from(name.len() + 5).unwrap(),
-        1,
-        0,
-        u8::try_from(name.len()).unwrap(),
-    ]);
-    sockets.extend(name.as_bytes());
-    sockets.extend([5, 0]);
-    fs::write(one.folder().join("shop/shape.wasm"), sockets).unwrap();
+    let name = "fermyon:spin/mqtt@2.0.0";
+    let mut broker = b"\0asm\x0d\0\x01\0\x0a".to_vec();
+    broker.extend([u8::try_from(name.len() + 5).unwrap(), 1, 0, u8::try_from(name.len()).unwrap()]);
+    broker.extend(name.as_bytes());
+    broker.extend([5, 0]);
+    fs::write(one.folder().join("shop/shape.wasm"), broker).unwrap();
     let (code, error) = one.fails(&["deploy", &path, "--variable", "colour=red"]);
     assert_eq!(code, 11);
     for named in [
@@ -183,8 +178,8 @@ fn what_an_application_cannot_have_is_named_in_one_message_and_nothing_is_deploy
         "`postgres://db:5432`",
         "`token` needs a value",
         "no variable `colour`",
-        "`page` imports `wasi:sockets/tcp@0.2.0`",
-        "`exact` imports `wasi:sockets/tcp@0.2.0`",
+        "`page` imports `fermyon:spin/mqtt@2.0.0`",
+        "`exact` imports `fermyon:spin/mqtt@2.0.0`",
     ] {
         assert!(error["message"].as_str().unwrap().contains(named), "{named}: {error}");
     }

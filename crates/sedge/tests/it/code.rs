@@ -277,6 +277,11 @@ fn row_161_an_exit_code_is_an_error() {
         assert_eq!(got["stdout"], "before\n", "{got}");
         assert!(got["stderr"].as_str().unwrap().contains(exception), "{got}");
     }
+    // What is no Python is told by where and why, too, though there is no file to show it from.
+    let got = exec(&two, "python", "x = 1\nif x\n    print(x)", &["--sandbox", "wasm"]);
+    assert_eq!((&got["status"], &got["exit_code"]), (&"error".into(), &1.into()), "{got}");
+    let told = "File \"main.py\", line 2\n    if x\nSyntaxError: expected ':'\n";
+    assert!(got["stderr"].as_str().unwrap().contains(told), "{got}");
     let files = "try:\n    open('/etc/passwd')\nexcept OSError as error:\n    print('none')";
     assert_eq!(exec(&two, "python", files, &["--sandbox", "wasm"])["stdout"], "none\n");
     assert_eq!(exec(&two, "python", files, &[])["destination"], "native", "it asks for files");
