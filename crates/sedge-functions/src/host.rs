@@ -82,10 +82,10 @@ pub(crate) const INTERFACES: &[Interface] = &[
 /// Returns the interface that an import means, such as `wasi:io/poll@0.2.9`, or `None` when guests
 /// may not have it.
 pub(crate) fn interface(import: &str) -> Option<&'static Interface> {
+    let (name, version) = import.split_once('@')?;
     if let Some(exact) = INTERFACES.iter().find(|it| it.name == import) {
         return Some(exact);
     }
-    let (name, version) = import.split_once('@')?;
     let known = version.starts_with("0.2.").then_some(name)?;
     INTERFACES.iter().find(|it| it.name == known)
 }

@@ -24,8 +24,8 @@ const OPEN_FILES: u64 = 256;
 /// What a process may reserve beyond what it may fill: stacks of threads, heaps of runtimes.
 const RESERVE: u64 = 512 << 20;
 
-/// How far programs stand back when others want the processor: as far as they can.
-const STANDS_BACK: i32 = 19;
+/// How far programs stand back when others want the processor: as far as they can, from wherever the node stands.
+const STANDS_BACK: i32 = 39;
 
 /// Every namespace but the user's, and but that of mounts: the keeper keeps the machine's tree, in
 /// which it finds the processes that it watches.

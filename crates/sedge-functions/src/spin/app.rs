@@ -530,7 +530,7 @@ command = "make"
             ("[application]", "[application]\ncolour = 1", "colour"),
             ("component = \"cart\"", "component = \"cart\"\nspeed = 1", "speed"),
             ("required = true, ", "", "needs a default"),
-            ("\"cart\"\n[component", "\"card\"\n[component", "no component of that name"),
+            ("component = \"cart\"", "component = \"card\"", "no component of that name"),
         ] {
             let refused = read(&SOUND.replacen(from, to, 1)).unwrap_err();
             assert!(refused.contains(named), "{to}: {refused}");

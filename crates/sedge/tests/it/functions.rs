@@ -2,6 +2,8 @@
 
 use std::thread;
 
+use serde_json::Value;
+
 use crate::machine::{Machine, PROBE, UPPER, until};
 
 const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../functions/web.wasm");
@@ -114,9 +116,9 @@ fn of_a_thousand_deploys_at_once_each_is_kept_or_refused_by_name() {
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
         let request = ureq::Agent::from(config).put(url).header("authorization", &bearer);
         let mut response = request.send(&wasm).unwrap();
-        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+        serde_json::from_str::<Value>(&response.body_mut().read_to_string().unwrap()).unwrap()
     };
-    let answers: Vec<(usize, u16, String)> = thread::scope(|scope| {
+    let answers: Vec<(usize, Value)> = thread::scope(|scope| {
         let tenths: Vec<_> = (0..100)
             .map(|tenth| {
                 let put = &put;
@@ -127,12 +129,13 @@ fn of_a_thousand_deploys_at_once_each_is_kept_or_refused_by_name() {
             })
             .collect();
         let answers = tenths.into_iter().flat_map(|it| it.join().unwrap());
-        answers.enumerate().map(|(number, (status, body))| (number, status, body)).collect()
+        answers.enumerate().collect()
     });
-    let (kept, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.1 == 200);
+    let (kept, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|it| it.1[0]["content"].is_string());
     assert_eq!((kept.len(), refused.len()), (950, 50));
-    for (number, status, body) in refused {
-        assert!(body.contains("node_full"), "fn-{number}: {status} {body}");
+    for (number, report) in refused {
+        assert_eq!(report[0]["failure"]["code"], "node_full", "fn-{number}: {report}");
     }
     assert_eq!(one.json(&["call", &format!("fn-{}", kept[0].0), "--input", "a"])["output"], "A");
 
