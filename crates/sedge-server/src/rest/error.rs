@@ -108,7 +108,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         }
         "unknown_session" => Some("`sedge session open` opens one, and prints its name"),
         "unknown_file" => Some("`sedge session list` names the files of a session"),
-        "node_full" => Some("raise `max_connections` in `[mesh]` of its configuration"),
+        "node_full" => Some(
+            "make room there, or raise `max_functions` in `[node]`, or `max_connections` in `[mesh]`, of its configuration",
+        ),
         "out_of_fuel" => Some("give it more with `--fuel`"),
         "out_of_memory" => Some("give it more with `--memory`"),
         _ => None,
