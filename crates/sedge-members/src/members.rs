@@ -523,6 +523,13 @@ impl Members {
         self.read().list.iter().map(|(id, known)| (*id, known.clone())).collect()
     }
 
+    /// Returns what `pick` makes of every member that it does not pass over, this node included.
+    ///
+    /// Nothing is copied but what it returns; it must not ask for members itself.
+    pub fn pick<T>(&self, mut pick: impl FnMut(NodeId, &Known) -> Option<T>) -> Vec<T> {
+        self.read().list.iter().filter_map(|(id, known)| pick(*id, known)).collect()
+    }
+
     /// Returns the other members' ids.
     pub fn others(&self) -> Vec<NodeId> {
         self.read().list.keys().copied().filter(|it| *it != self.me).collect()

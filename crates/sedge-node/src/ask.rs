@@ -1,7 +1,7 @@
 //! From a door's wish to a running task: candidates, the routing decision, here or there.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sedge_base::{ErrorKind, NodeId, TaskId};
@@ -118,26 +118,28 @@ impl Node {
     /// Returns everybody who offers something of that name, as known now.
     fn candidates(&self, ask: &Ask) -> Vec<Offering> {
         let me = self.id();
-        let mut found = Vec::new();
-        for (node, known) in self.members.all() {
+        let fits = |it: &Offered| {
+            it.descriptor.name == ask.capability
+                && ask.kind.is_none_or(|kind| kind == it.descriptor.kind)
+        };
+        // Every task passes here: nothing is copied of those that do not offer it.
+        let mut found = self.members.pick(|node, known| {
             let here = node == me;
-            let (offers, gauges, running, limit, draining) = match (&known.advert, here) {
-                (_, true) => {
-                    let advert = self.advert();
-                    // The task at hand has its place already and is not in its own way.
-                    let running = advert.running.saturating_sub(1);
-                    (advert.offers, advert.gauges, running, advert.limit, advert.draining)
-                }
-                (Some(it), false) => {
-                    (it.offers.clone(), it.gauges, it.running, it.limit, it.draining)
-                }
-                (None, false) => continue,
+            let (offered, gauges, running, limit, draining) = if here {
+                let offered = self.registry.get(&ask.capability)?.offered();
+                let gauges = *self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+                // The task at hand has its place already and is not in its own way.
+                let running = self.running.load(Ordering::SeqCst).saturating_sub(1);
+                let draining = self.draining.load(Ordering::SeqCst);
+                (offered, gauges, running, self.config.node.max_tasks.get(), draining)
+            } else {
+                let it = known.advert.as_ref()?;
+                let offered = it.offers.iter().find(|it| fits(it))?.clone();
+                (offered, it.gauges, it.running, it.limit, it.draining)
             };
-            let fits = |it: &Offered| {
-                it.descriptor.name == ask.capability
-                    && ask.kind.is_none_or(|kind| kind == it.descriptor.kind)
-            };
-            let Some(offered) = offers.into_iter().find(fits) else { continue };
+            if !fits(&offered) {
+                return None;
+            }
             let candidate = Candidate {
                 node,
                 name: known.name().to_owned(),
@@ -155,8 +157,8 @@ impl Node {
                 ready: offered.ready,
                 labels: offered.descriptor.labels.clone(),
             };
-            found.push(Offering { candidate, descriptor: Arc::new(offered.descriptor) });
-        }
+            Some(Offering { candidate, descriptor: Arc::new(offered.descriptor) })
+        });
         // Who drains still works for those who name it, or find nobody else.
         let free = |it: &Offering| it.candidate.healthy && !it.candidate.draining;
         if ask.on.is_some() || !found.iter().any(free) {

@@ -379,21 +379,27 @@ impl Node {
     /// Returns what the swarm offers now and `wanted` picks, with the node that offers it.
     pub fn offers_where(&self, wanted: impl Fn(&Descriptor) -> bool) -> Vec<Offer> {
         let me = self.id();
-        let mut offers = Vec::new();
-        for (id, known) in self.members.all() {
-            let wanted = |it: &&Offered| wanted(&it.descriptor);
-            let offered: Vec<Offered> = match (id == me, &known.advert) {
-                (true, _) => self.registry.offers().iter().filter(wanted).cloned().collect(),
-                (false, Some(advert)) => advert.offers.iter().filter(wanted).cloned().collect(),
-                (false, None) => Vec::new(),
+        let offers = self.members.pick(|id, known| {
+            let offered: Vec<Offered> = if id == me {
+                self.registry.offers_where(&wanted)
+            } else {
+                let theirs = known.advert.as_ref()?.offers.iter();
+                theirs.filter(|it| wanted(&it.descriptor)).cloned().collect()
             };
-            offers.extend(offered.into_iter().map(|it| Offer {
-                descriptor: it.descriptor,
-                node: id,
-                node_name: known.name().to_owned(),
-                ready: it.ready,
-            }));
-        }
+            let node_name = known.name().to_owned();
+            Some((id, node_name, offered))
+        });
+        let mut offers: Vec<Offer> = offers
+            .into_iter()
+            .flat_map(|(node, node_name, offered)| {
+                offered.into_iter().map(move |it| Offer {
+                    descriptor: it.descriptor,
+                    node,
+                    node_name: node_name.clone(),
+                    ready: it.ready,
+                })
+            })
+            .collect();
         offers.sort_by(|a, b| {
             (&a.descriptor.name, &a.node_name).cmp(&(&b.descriptor.name, &b.node_name))
         });

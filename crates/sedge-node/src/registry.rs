@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sedge_base::ErrorKind;
-use sedge_capability::{End, Failure, Handle, Kind, Media, Name, Task};
+use sedge_capability::{Descriptor, End, Failure, Handle, Kind, Media, Name, Task};
 use sedge_members::Offered;
 use sedge_plans::{Measured, Tally};
 
@@ -128,8 +128,14 @@ impl Registry {
 
     /// Returns everything that is offered, in the order of names.
     pub(crate) fn offers(&self) -> Vec<Offered> {
+        self.offers_where(&|_| true)
+    }
+
+    /// Returns what is offered and `wanted` picks, in the order of names.
+    pub(crate) fn offers_where(&self, wanted: &dyn Fn(&Descriptor) -> bool) -> Vec<Offered> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.values().map(|it| it.offered()).collect()
+        let wanted = entries.values().filter(|it| wanted(&it.handle.descriptor()));
+        wanted.map(|it| it.offered()).collect()
     }
 }
 

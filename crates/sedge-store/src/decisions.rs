@@ -26,8 +26,8 @@ pub struct StoredDecision {
 pub struct Decisions<'a>(pub(crate) &'a Store);
 
 impl Decisions<'_> {
-    /// Stores a decision and forgets the oldest beyond 1,000; a second one about the same task
-    /// replaces the first.
+    /// Stores a decision and forgets those before the last 1,000; a second one about the same task
+    /// replaces the first, and is counted like another one.
     ///
     /// # Errors
     ///
@@ -39,9 +39,10 @@ impl Decisions<'_> {
             let at = row::to_column("date", at.as_millis())?;
             let sql = "INSERT OR REPLACE INTO decisions (task, at_ms, json) VALUES (?1, ?2, ?3)";
             database.prepare_cached(sql)?.execute(params![task.as_str(), at, json])?;
-            let sql = "DELETE FROM decisions WHERE place IN \
-                       (SELECT place FROM decisions ORDER BY place DESC LIMIT -1 OFFSET ?1)";
-            database.prepare_cached(sql)?.execute([KEPT])?;
+            // By place, not by counting: every task comes here, and counting reads all that is kept.
+            let oldest = database.last_insert_rowid() - KEPT;
+            let sql = "DELETE FROM decisions WHERE place <= ?1";
+            database.prepare_cached(sql)?.execute([oldest])?;
             Ok(())
         };
         self.0.write(work).await
