@@ -18,7 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 cache=${SEDGE_CACHE:-$PWD/.cache}
 requirements=scripts/test-requirements.txt
-probe='import cryptography, openai, grpc_tools, dnslib'
+probe='import cryptography, openai, anthropic, ollama, grpc_tools, dnslib'
 summary=()
 started=$SECONDS
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use sedge_base::ErrorKind;
@@ -20,6 +20,9 @@ use crate::asker::Caller;
 use crate::refusal::Refusal;
 use crate::routes::Door;
 use crate::server::Shared;
+
+/// Where clients of Anthropic's dialect put the key.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Whether a door asks for the node's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +75,12 @@ pub(crate) fn bearer_of(given: &str, shared: &Shared) -> Result<Caller, Refusal>
     known(Some(given.as_bytes()), shared.node.api_key().reveal(), open)
 }
 
-/// Returns what the request carries as its bearer.
+/// Returns what the request carries as its bearer, or in `x-api-key` when it carries none.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let header = headers.get(AUTHORIZATION)?.as_bytes();
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        return headers.get(API_KEY).map(|it| it.as_bytes().trim_ascii());
+    };
+    let header = header.as_bytes();
     match header.split_at_checked(7) {
         Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
             Some(given.trim_ascii())
@@ -112,8 +118,13 @@ mod tests {
 
     #[track_caller]
     fn check_key(header: &str, expected: Result<(), &str>) {
+        check_header(&AUTHORIZATION, header, expected);
+    }
+
+    #[track_caller]
+    fn check_header(name: &HeaderName, header: &str, expected: Result<(), &str>) {
         let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, header.parse().unwrap());
+        headers.insert(name, header.parse().unwrap());
         let open = |_: &str| Err(Failure::new(ErrorKind::Unauthenticated, "bad_token", "no"));
         let got = known(bearer(&headers), "secret", open);
         let got = got.map(|it| assert!(matches!(it, Caller::Key)));
@@ -130,5 +141,12 @@ mod tests {
         check_key("Basic secret", Err("missing_api_key"));
         check_key("", Err("missing_api_key"));
         check_key("Bearer sedge-token.AAAA", Err("bad_token"));
+    }
+
+    #[test]
+    fn the_key_may_stand_in_a_header_of_its_own() {
+        check_header(&API_KEY, "secret", Ok(()));
+        check_header(&API_KEY, "secre", Err("invalid_api_key"));
+        check_header(&API_KEY, "sedge-token.AAAA", Err("bad_token"));
     }
 }

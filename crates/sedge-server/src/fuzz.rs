@@ -6,7 +6,9 @@ type Target = (&'static str, fn(&[u8]) -> bool);
 /// The decoders; what feeds one returns whether the input was taken.
 pub const TARGETS: &[Target] = &[
     ("server_address", address),
+    ("server_anthropic", crate::anthropic::feed),
     ("server_grpc", crate::grpc::feed),
+    ("server_ollama", crate::ollama::feed),
     ("server_openai", crate::openai::feed),
     ("server_page", crate::page::feed),
     ("server_rest", crate::rest::feed),
@@ -42,6 +44,16 @@ mod tests {
             "embed.read",
             br#"{"model":"tiny","input":["a"],"encoding_format":"base64"}"#.to_vec(),
         ));
+        let messages = r#"{"model":"tiny","max_tokens":9,"system":"be brief","messages":[{"role":"user","content":[{"type":"text","text":"hello"}]}]}"#;
+        named.extend(json("server_anthropic", messages));
+        let chat = r#"{"model":"tiny:latest","messages":[{"role":"user","content":"hello"}],"options":{"temperature":0,"stop":["x"]},"format":"json"}"#;
+        named.extend(json("server_ollama", chat));
+        named.push((
+            "server_ollama",
+            "generate.read",
+            br#"{"model":"tiny","prompt":"a"}"#.to_vec(),
+        ));
+        named.push(("server_ollama", "embed.read", br#"{"model":"tiny","input":["a"]}"#.to_vec()));
         let (key, nonce, by) = ("0".repeat(64), "0".repeat(32), "0".repeat(128));
         let message = format!(
             r#"{{"type":"message","seq":7,"topic":"a","body":{{"b":[1]}},"signature":"{by}"}}"#

@@ -21,12 +21,15 @@
 //! ```
 
 mod access;
+mod anthropic;
 mod asker;
 mod entrance;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod grpc;
 mod health;
+mod models;
+mod ollama;
 mod openai;
 mod page;
 mod peer;

@@ -15,11 +15,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use crate::access::Access;
+use crate::models::BODY_LIMIT;
 use crate::routes::Door;
 use crate::server::Shared;
-
-/// The largest request, in bytes: far more than any window of a small model holds.
-const BODY_LIMIT: usize = 8 << 20;
 
 /// `/v1`: the base URL of OpenAI clients.
 pub(crate) const DOOR: Door = Door {

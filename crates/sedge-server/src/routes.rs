@@ -7,7 +7,7 @@ use axum::response::Response;
 use crate::access::{self, Access};
 use crate::refusal::Refusal;
 use crate::server::Shared;
-use crate::{grpc, health, openai, page, rest, wasi_http};
+use crate::{anthropic, grpc, health, ollama, openai, page, rest, wasi_http};
 
 /// One way in: where it is, what it serves and how it says no.
 pub(crate) struct Door {
@@ -27,8 +27,16 @@ pub(crate) struct Door {
 }
 
 /// Every door.
-const DOORS: [&Door; 6] =
-    [&health::DOOR, &openai::DOOR, &rest::DOOR, &wasi_http::DOOR, &grpc::DOOR, &page::DOOR];
+const DOORS: [&Door; 8] = [
+    &health::DOOR,
+    &openai::DOOR,
+    &anthropic::DOOR,
+    &ollama::DOOR,
+    &rest::DOOR,
+    &wasi_http::DOOR,
+    &grpc::DOOR,
+    &page::DOOR,
+];
 
 /// Where nothing is: an unknown path, refused as the REST door refuses.
 const NOWHERE: Door = Door {

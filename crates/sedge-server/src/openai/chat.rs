@@ -5,17 +5,16 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
-use sedge_base::{Clock, ErrorKind};
-use sedge_capability::{Budgets, End, Failure, Kind, Media, Name};
-use sedge_node::{Answer, Ask};
-use serde::Serialize;
+use sedge_base::Clock;
+use sedge_capability::{End, Kind, Name};
+use sedge_node::Answer;
 use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::ChatRequest;
-use super::stream;
+use super::stream::Chunks;
 use crate::asker::Asker;
-use crate::refusal::Refusal;
+use crate::models::{ask, of_model, respond};
 use crate::rest::{origin_headers, receipt_id};
 use crate::server::Shared;
 
@@ -41,16 +40,17 @@ pub(super) async fn complete(
     let streams = request.stream.unwrap_or(false);
     let include_usage = request.include_usage();
     let input = request.input()?;
-    let answer = run(&shared, Kind::Chat, &model, &input, &asker).await?;
+    let answer = ask(&shared, Kind::Chat, &model, &input, &asker).await?;
     let head = Head::new(&model, &answer);
     let origin = origin_headers(&answer);
     if streams {
-        let stream = stream::respond(head, answer.outcome, include_usage).await?;
+        let stream = respond(Chunks { head, include_usage }, answer.outcome).await;
+        let stream = stream.map_err(|it| of_model(model.as_str(), it))?;
         return Ok((origin, stream).into_response());
     }
     let (text, end) = answer.outcome.collect().await;
     if let Some(failure) = end.failure {
-        return Err(Error::of_model(model.as_str(), failure));
+        return Err(of_model(model.as_str(), failure).into());
     }
     let message = json!({
         "role": "assistant",
@@ -72,28 +72,6 @@ pub(super) async fn complete(
         "sedge": head.origin(&end),
     });
     Ok((origin, Json(body)).into_response())
-}
-
-/// Runs a task on a model; what fails here fails before the first byte of an answer.
-pub(super) async fn run(
-    shared: &Shared,
-    kind: Kind,
-    model: &Name,
-    input: &impl Serialize,
-    asker: &Asker,
-) -> Result<Answer, Error> {
-    let input = serde_json::to_vec(input)
-        .map_err(|err| Refusal::from(Failure::new(ErrorKind::Internal, "unwritable_input", err)))?;
-    let ask = Ask {
-        capability: model.clone(),
-        kind: Some(kind),
-        input: input.into(),
-        media: Media::Plain,
-        budgets: Budgets::default(),
-        on: asker.on()?,
-        pass: asker.pass(),
-    };
-    shared.node.run(ask).await.map_err(|it| Error::of_model(model.as_str(), it))
 }
 
 impl Head {

@@ -13,10 +13,9 @@ use sedge_gateway::{EmbedInput, EmbedOutput};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::chat;
 use super::error::Error;
-use super::request::{model_name, unreadable};
 use crate::asker::Asker;
+use crate::models::{ask, model_name, of_model, unreadable};
 use crate::refusal::Refusal;
 use crate::rest::origin_headers;
 use crate::server::Shared;
@@ -51,11 +50,11 @@ pub(super) async fn embed(
     let model = model_name(request.model.as_deref())?;
     let encoding = encoding(request.encoding_format.as_deref())?;
     let input = EmbedInput { texts: texts(request.input)? };
-    let answer = chat::run(&shared, Kind::Embedding, &model, &input, &asker).await?;
+    let answer = ask(&shared, Kind::Embedding, &model, &input, &asker).await?;
     let origin = origin_headers(&answer);
     let (output, end) = answer.outcome.collect().await;
     if let Some(failure) = end.failure {
-        return Err(Error::of_model(model.as_str(), failure));
+        return Err(of_model(model.as_str(), failure).into());
     }
     let output: EmbedOutput = serde_json::from_slice(&output).map_err(|err| {
         Refusal::from(Failure::new(ErrorKind::Internal, "unreadable_output", err))

@@ -4,8 +4,6 @@ use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use sedge_base::ErrorKind;
-use sedge_capability::Failure;
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
@@ -20,22 +18,6 @@ pub(crate) fn refuse(refusal: Refusal) -> Response {
 }
 
 impl Error {
-    /// Returns a no about a task on a model: what was not found is the model.
-    pub(super) fn of_model(model: &str, failure: Failure) -> Self {
-        if failure.kind == ErrorKind::NotFound {
-            let message = format!("the model `{model}` is not offered by any node: {failure}");
-            return Self(Refusal {
-                param: Some("model"),
-                ..Failure::new(ErrorKind::NotFound, "model_not_found", message).into()
-            });
-        }
-        let mut refusal = Refusal::from(failure);
-        if refusal.failure.code == "context_length_exceeded" {
-            refusal.param = Some("messages");
-        }
-        Self(refusal)
-    }
-
     /// Returns the body, which is also what a broken-off stream says.
     pub(super) fn body(&self) -> Value {
         let Refusal { status, failure, param } = &self.0;
@@ -80,12 +62,15 @@ impl IntoResponse for Error {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use sedge_base::ErrorKind;
+    use sedge_capability::Failure;
 
     use super::*;
+    use crate::models::of_model;
 
     #[track_caller]
     fn check(failure: Failure, expected: Expect) {
-        let error = Error::of_model("m", failure);
+        let error = Error(of_model("m", failure));
         expected.assert_eq(&format!("{} {}", error.0.status.as_u16(), error.body()));
     }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::error::Error;
 use crate::asker::Caller;
+use crate::models::of_model;
 use crate::server::Shared;
 
 /// One model, as clients list it.
@@ -46,7 +47,7 @@ pub(super) async fn show(
         None => {
             let failure =
                 Failure::new(ErrorKind::NotFound, "no_offer", "`sedge models` lists what is");
-            Err(Error::of_model(&id, failure))
+            Err(of_model(&id, failure).into())
         }
     }
 }

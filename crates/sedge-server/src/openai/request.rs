@@ -5,6 +5,7 @@ use sedge_gateway::{ChatInput, ChatMessage, ChatRole};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::models::{in_range, model_name, out_of_range, unreadable, unsupported};
 use crate::refusal::Refusal;
 
 /// The most stop strings that one request may carry, as OpenAI has it.
@@ -181,46 +182,8 @@ impl ChatRequest {
         ];
         match checks.into_iter().find(|(_, wanted, _)| *wanted) {
             None => Ok(()),
-            Some((param, _, why)) => {
-                let message = format!("`{param}` is not supported by this model: {why}");
-                Err(Refusal::param(param, "unsupported_parameter", message))
-            }
+            Some((param, _, why)) => Err(unsupported(param, why)),
         }
-    }
-}
-
-/// Returns a model's name out of a request.
-pub(super) fn model_name(model: Option<&str>) -> Result<Name, Refusal> {
-    let Some(model) = model else {
-        return Err(Refusal::param("model", "missing_required_parameter", "`model` is missing"));
-    };
-    model.parse().map_err(|err| Refusal::param("model", "invalid_value", err))
-}
-
-/// Says that a body is not what it should be.
-pub(super) fn unreadable(err: &serde_json::Error) -> Refusal {
-    Refusal::from(sedge_capability::Failure::new(
-        sedge_base::ErrorKind::Invalid,
-        "invalid_json",
-        format!("the body is not the JSON that this path takes: {err}"),
-    ))
-}
-
-fn out_of_range(param: &'static str, must_be: &str) -> Refusal {
-    Refusal::param(param, "invalid_value", format!("`{param}` must be {must_be}"))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the model computes in 32 bits")]
-fn in_range(
-    param: &'static str,
-    value: Option<f64>,
-    least: f64,
-    most: f64,
-    must_be: &str,
-) -> Result<Option<f32>, Refusal> {
-    match value {
-        Some(value) if !(least..=most).contains(&value) => Err(out_of_range(param, must_be)),
-        value => Ok(value.map(|it| it as f32)),
     }
 }
 

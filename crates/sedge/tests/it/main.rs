@@ -15,6 +15,7 @@ mod cluster;
 mod code;
 mod crash;
 mod demo;
+mod dialects;
 mod discovery;
 mod doctor;
 mod edges;
