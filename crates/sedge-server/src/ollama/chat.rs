@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use sedge_base::Clock;
 use sedge_capability::{Kind, Name};
 use sedge_gateway::ChatInput;
-use sedge_node::Answer;
 
 use super::error::Error;
 use super::request::{ChatRequest, GenerateRequest, read};
@@ -26,7 +25,7 @@ pub(super) async fn chat(
 ) -> Result<Response, Error> {
     let request: ChatRequest = read(&body?)?;
     let (model, streams) = (request.common.model()?, request.common.streams());
-    answer(&shared, &asker, Shape::Message, &model, streams, &request.input()?).await
+    answer((&shared, &asker), Shape::Message, &model, streams, &request.input()?).await
 }
 
 /// Answers a text.
@@ -37,12 +36,11 @@ pub(super) async fn generate(
 ) -> Result<Response, Error> {
     let request: GenerateRequest = read(&body?)?;
     let (model, streams) = (request.common.model()?, request.common.streams());
-    answer(&shared, &asker, Shape::Response, &model, streams, &request.input()?).await
+    answer((&shared, &asker), Shape::Response, &model, streams, &request.input()?).await
 }
 
 async fn answer(
-    shared: &Shared,
-    asker: &Asker,
+    (shared, asker): (&Shared, &Asker),
     shape: Shape,
     model: &Name,
     streams: bool,

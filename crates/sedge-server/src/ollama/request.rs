@@ -136,7 +136,6 @@ impl Common {
             seed: options.seed.map(i64::cast_unsigned),
             stop,
             schema: schema(self.format)?,
-            ..ChatInput::default()
         })
     }
 }
