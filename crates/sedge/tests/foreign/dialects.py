@@ -32,7 +32,9 @@ def of_openai():
 
 def of_anthropic():
     client = anthropic.Anthropic(base_url=url, api_key=key, max_retries=0, timeout=60)
-    ask = {"model": model, "messages": question, "temperature": 0, "max_tokens": 12}
+    ask = {"model": model, "messages": question, "max_tokens": 12}
+    # Newer clients have no word for it; the wire has.
+    ask["extra_body"] = {"temperature": 0}
     whole = client.messages.create(**ask)
     with client.messages.stream(**ask) as stream:
         pieces = list(stream.text_stream)
@@ -47,7 +49,7 @@ def of_anthropic():
         "why": [whole.stop_reason, final.stop_reason],
         "unknown": raised(lambda: client.messages.create(**{**ask, "model": "nobody"})),
         "stranger": raised(lambda: stranger.messages.create(**ask)),
-        "refused": raised(lambda: client.messages.create(**ask, top_k=3)),
+        "refused": raised(lambda: client.messages.create(**{**ask, "extra_body": {"top_k": 3}})),
     }
 
 
