@@ -91,7 +91,7 @@ impl Node {
             let starting = self.start_on(winner, task.clone(), &candidates, ask.pass.clone());
             let starting = timeout_at(deadline, starting);
             let watch = self.learned.watch((winner, ask.capability.clone()), expected(&decision));
-            // The decision goes to disk while the task begins, with its receipt if it is quick.
+            // The decision goes to disk with the next write, which is the task's receipt if it is quick.
             let (remembered, started) = tokio::join!(self.remember(&task.id, &decision), starting);
             remembered?;
             match started.unwrap_or_else(|_| Err(late())) {

@@ -29,9 +29,12 @@ impl Decisions<'_> {
     /// Stores a decision and forgets those before the last 1,000; a second one about the same task
     /// replaces the first, and is counted like another one.
     ///
+    /// It shares the commit of the next write, such as the receipt of its task, and is not waited for:
+    /// whoever reads decisions sees it, and a crash before that commit loses it.
+    ///
     /// # Errors
     ///
-    /// [`Fault`]; nothing was changed then.
+    /// [`Fault`] when it is too long, or the store was closed.
     pub async fn put(&self, decision: StoredDecision) -> Result<(), Fault> {
         Fault::check_len("the decision", decision.json.len(), row::MAX_JSON)?;
         let work = move |database: &Connection| {
@@ -45,7 +48,7 @@ impl Decisions<'_> {
             database.prepare_cached(sql)?.execute([oldest])?;
             Ok(())
         };
-        self.0.write(work).await
+        self.0.write_along(work).await
     }
 
     /// Returns the decision about a task, or `None` when it is not kept.
@@ -59,6 +62,7 @@ impl Decisions<'_> {
             let sql = "SELECT * FROM decisions WHERE task = ?1";
             Ok(row::rows(database, sql, [task], read)?.into_iter().next())
         };
+        self.0.settle().await?;
         self.0.read(work).await
     }
 
@@ -72,6 +76,7 @@ impl Decisions<'_> {
             let sql = "SELECT * FROM decisions ORDER BY place DESC LIMIT ?1";
             row::rows(database, sql, [row::limit(limit)], read)
         };
+        self.0.settle().await?;
         self.0.read(work).await
     }
 }

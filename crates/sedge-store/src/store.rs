@@ -262,6 +262,21 @@ impl Store {
         done.await.unwrap_or_else(|_| Err(Fault::Closed.into()))
     }
 
+    /// Does `work` in the same group as the next write, without waiting for it; [`Store::settle`]
+    /// waits. A crash before that loses it, and a failure of its own is nobody's.
+    pub(crate) async fn write_along<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<(), Fault> {
+        let (message, _) = Message::write(work);
+        self.inner.writer.send_along(message).await
+    }
+
+    /// Returns after everything was written that was handed over before.
+    pub(crate) async fn settle(&self) -> Result<(), Fault> {
+        self.inner.writer.settle().await
+    }
+
     /// Runs `work` on a read-only connection.
     pub(crate) async fn read<T, E>(
         &self,

@@ -96,8 +96,23 @@ impl Message {
 /// The way to whoever writes.
 #[derive(Debug)]
 pub(crate) enum Writer {
-    Thread(mpsc::Sender<Message>),
+    Thread(ToThread),
     InLine(InLine),
+}
+
+/// The way to the thread.
+pub(crate) struct ToThread {
+    queue: mpsc::Sender<Message>,
+    along: Along,
+}
+
+/// What nobody waits for: it shares the commit of the next write, which does not wait for it either.
+type Along = Arc<Mutex<Vec<Box<dyn Pending>>>>;
+
+impl std::fmt::Debug for ToThread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ToThread").field("queue", &self.queue).finish_non_exhaustive()
+    }
 }
 
 /// Writes in line, one after the other.
@@ -123,25 +138,53 @@ impl Writer {
             let (disk, database) = (Arc::clone(disk), Mutex::new(Some(database)));
             return Ok(Self::InLine(InLine { disk, turn: Default::default(), database, metrics }));
         }
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        let along = Along::default();
         let thread = thread::Builder::new().name("sedge-store".to_owned());
-        drop(thread.spawn(move || run(database, receiver, &metrics))?);
-        Ok(Self::Thread(sender))
+        let theirs = Arc::clone(&along);
+        drop(thread.spawn(move || run(database, receiver, &theirs, &metrics))?);
+        Ok(Self::Thread(ToThread { queue, along }))
     }
 
     /// Hands a message over; its answer comes on its own end.
     pub(crate) async fn send(&self, message: Message) -> Result<(), Fault> {
         match self {
-            Self::Thread(sender) => sender.send(message).await.map_err(|_| Fault::Closed),
+            Self::Thread(it) => it.queue.send(message).await.map_err(|_| Fault::Closed),
             Self::InLine(line) => line.send(message).await,
         }
+    }
+
+    /// Hands over a write that nobody waits for: it shares the commit of the next one. When a whole
+    /// group of them waits, and on the double of a disk, it is a write like any other.
+    pub(crate) async fn send_along(&self, message: Message) -> Result<(), Fault> {
+        match (self, message) {
+            (Self::Thread(it), Message(Order::Write(write))) => {
+                let waiting = {
+                    let mut along = it.along.lock().unwrap_or_else(PoisonError::into_inner);
+                    along.push(write);
+                    along.len()
+                };
+                if waiting < GROUP { Ok(()) } else { self.settle().await }
+            }
+            (_, message) => self.send(message).await,
+        }
+    }
+
+    /// Returns after what nobody waited for is written, too.
+    pub(crate) async fn settle(&self) -> Result<(), Fault> {
+        if matches!(self, Self::InLine(_)) {
+            return Ok(());
+        }
+        let (message, done) = Message::write(|_| Ok::<_, Fault>(()));
+        self.send(message).await?;
+        done.await.unwrap_or(Err(Fault::Closed))
     }
 
     /// Returns how many more messages may wait.
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         match self {
-            Self::Thread(sender) => sender.capacity(),
+            Self::Thread(it) => it.queue.capacity(),
             Self::InLine(_) => 0,
         }
     }
@@ -182,7 +225,13 @@ impl InLine {
     }
 }
 
-fn run(mut database: Connection, mut queue: mpsc::Receiver<Message>, metrics: &Metrics) {
+fn run(
+    mut database: Connection,
+    mut queue: mpsc::Receiver<Message>,
+    along: &Along,
+    metrics: &Metrics,
+) {
+    let taken = || std::mem::take(&mut *along.lock().unwrap_or_else(PoisonError::into_inner));
     let mut closing = Vec::new();
     while let Some(first) = queue.blocking_recv() {
         let mut next = Some(first);
@@ -198,8 +247,14 @@ fn run(mut database: Connection, mut queue: mpsc::Receiver<Message>, metrics: &M
             next = if group.len() < GROUP { queue.try_recv().ok() } else { None };
         }
         if !group.is_empty() {
+            // After what was waited for, so that an error of its own is never theirs.
+            group.append(&mut taken());
             commit(&mut database, group, metrics);
         }
+    }
+    let last = taken();
+    if !last.is_empty() {
+        commit(&mut database, last, metrics);
     }
     let mut closed = close(database).map_err(Fault::from);
     for answer in closing {

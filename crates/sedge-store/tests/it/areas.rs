@@ -153,6 +153,30 @@ async fn the_last_thousand_decisions_are_kept() {
 }
 
 #[tokio::test]
+async fn a_decision_shares_the_commit_of_the_next_write_and_every_reader_sees_it() {
+    let (home, store) = new_store().await;
+    let decision = |number: u32| StoredDecision {
+        task: format!("along-{number}").parse().unwrap(),
+        at: Timestamp::from_millis(1),
+        json: "{}".to_owned(),
+    };
+    store.decisions().put(decision(0)).await.unwrap();
+    let task = "along-0".parse().unwrap();
+    assert_eq!(store.decisions().get(&task).await.unwrap(), Some(decision(0)));
+    // More than one group of them, and nothing else to write.
+    for number in 1..=600 {
+        store.decisions().put(decision(number)).await.unwrap();
+    }
+    assert_eq!(store.decisions().list(1_000).await.unwrap().len(), 601);
+    // What waits at the end is written before the file is closed.
+    store.decisions().put(decision(601)).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let store = Store::open(&home.path().join("sedge.db")).await.unwrap();
+    assert_eq!(store.decisions().list(1).await.unwrap(), [decision(601)]);
+}
+
+#[tokio::test]
 async fn the_audit_is_only_added_to() {
     let (_home, store) = new_store().await;
     let entry = |kind: &str| AuditEntry {
