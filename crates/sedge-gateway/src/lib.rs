@@ -26,7 +26,9 @@ mod sources;
 mod worker;
 
 pub use catalog::{Catalog, CatalogError, DEFAULT_CHAT, DEFAULT_EMBEDDING, Facts, Model, Preset};
-pub use chat::{ChatInput, ChatInputError, ChatMessage, ChatRole};
+pub use chat::{
+    ChatInput, ChatInputError, ChatMessage, ChatRole, Image, Tool, ToolCall, ToolChoice,
+};
 pub use config::{Choice, GatewayConfig, GatewaySection, LoadWhen, SourcesSection};
 pub use embed::{EmbedInput, EmbedInputError, EmbedOutput};
 pub use fetch::{FetchError, OnProgress, PartError, Progress, SourceFailure};

@@ -7,13 +7,15 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use sedge_base::{Clock, ErrorKind};
 use sedge_capability::{Budgets, End, Failure, Kind, Media, Name};
-use sedge_node::{Answer, Ask};
+use sedge_gateway::ChatInput;
+use sedge_node::{Answer, Ask, Offer};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error::Error;
 use super::request::ChatRequest;
 use super::stream;
+use super::tools::called;
 use crate::asker::Asker;
 use crate::refusal::Refusal;
 use crate::rest::{origin_headers, receipt_id};
@@ -41,6 +43,7 @@ pub(super) async fn complete(
     let streams = request.stream.unwrap_or(false);
     let include_usage = request.include_usage();
     let input = request.input()?;
+    refuse_what_it_lacks(&shared, &model, &input)?;
     let answer = run(&shared, Kind::Chat, &model, &input, &asker).await?;
     let head = Head::new(&model, &answer);
     let origin = origin_headers(&answer);
@@ -52,11 +55,18 @@ pub(super) async fn complete(
     if let Some(failure) = end.failure {
         return Err(Error::of_model(model.as_str(), failure));
     }
-    let message = json!({
+    let mut message = json!({
         "role": "assistant",
         "content": String::from_utf8_lossy(&text),
         "refusal": null,
     });
+    let calls = called(&end);
+    if !calls.is_empty() {
+        if text.is_empty() {
+            message["content"] = Value::Null;
+        }
+        message["tool_calls"] = calls.into();
+    }
     let body = json!({
         "id": head.id,
         "object": "chat.completion",
@@ -72,6 +82,26 @@ pub(super) async fn complete(
         "sedge": head.origin(&end),
     });
     Ok((origin, Json(body)).into_response())
+}
+
+/// Refuses by name what no node's model of this name takes.
+fn refuse_what_it_lacks(shared: &Shared, model: &Name, input: &ChatInput) -> Result<(), Error> {
+    for (needed, label, param, what) in [
+        (input.needs_tools(), "model.tools", "tools", "no tools"),
+        (input.needs_eyes(), "model.images", "messages", "no images"),
+    ] {
+        if !needed {
+            continue;
+        }
+        let offers = shared.node.offers_where(|it| it.name == *model);
+        let takes = |it: &Offer| it.descriptor.labels.get(label).is_some_and(|it| it == "true");
+        // A model that nobody has is told as such when the task is.
+        if !offers.is_empty() && !offers.iter().any(takes) {
+            let message = format!("`{param}` is not supported by this model: {what}");
+            return Err(Refusal::param(param, "unsupported_parameter", message).into());
+        }
+    }
+    Ok(())
 }
 
 /// Runs a task on a model; what fails here fails before the first byte of an answer.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::chat::{Head, finish_reason, usage};
 use super::error::Error;
+use super::tools::called;
 
 /// A stream in the middle of its answer. Dropping it drops the outcome, which ends the task.
 #[derive(Debug)]
@@ -87,6 +88,15 @@ impl Running {
             let body = Error::of_model(&self.head.model, failure).body();
             self.ready.push_back(event(&body));
             return;
+        }
+        let calls = called(end);
+        if !calls.is_empty() {
+            let numbered = calls.into_iter().enumerate().map(|(index, mut call)| {
+                call["index"] = index.into();
+                call
+            });
+            let calls: Vec<Value> = numbered.collect();
+            self.push(&json!({ "tool_calls": calls }), None);
         }
         let mut last = self.chunk(&json!([{
             "index": 0,
