@@ -140,13 +140,18 @@ impl Head {
 
     /// Returns who answered, for clients that look for it.
     pub(super) fn origin(&self, end: &End) -> Value {
-        json!({
+        let mut origin = json!({
             "node": self.node,
             "node_name": self.node_name,
             "task": self.task,
             "receipt": receipt_id(end),
             "tokens_per_second": end.detail.get("tokens_per_second"),
-        })
+        });
+        // Who outside of the swarm has seen the conversation.
+        if let Some(provider) = end.detail.get("provider") {
+            origin["provider"] = provider.clone();
+        }
+        origin
     }
 }
 
