@@ -1,6 +1,7 @@
 //! The conformance check that every API passes, and what each of them is told.
 
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 use sedge_capability::{Failure, Usage};
 use serde_json::{Map, Value, json};
 
@@ -269,5 +270,24 @@ fn what_an_api_cannot_say_is_refused_by_name() {
         let failure = find(api).unwrap().wire.chat("m", &conversation(more)).unwrap_err();
         assert_eq!(failure.kind, ErrorKind::Invalid);
         assert!(failure.message.contains(what), "{api}: {failure}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn odd_answers_never_panic(
+        at in 0..APIS.len(), piece in 1..40_usize,
+        odd in "(data: |[\\[\\]{}:,0-9]|\"(error|message|content|type|delta|index|choices)\"|\\n\\n|\\PC){0,60}",
+        cut in any::<prop::sample::Index>(), place in any::<prop::sample::Index>(),
+    ) {
+        let api = &APIS[at];
+        drop(decode(api, odd.as_bytes(), piece));
+        // A sound answer with something odd in the middle, from where it was cut.
+        let (_, recorded) = TOOLS[at];
+        let place = place.index(recorded.len());
+        let mixed = [&recorded[..place], &odd, &recorded[cut.index(recorded.len())..]].concat();
+        drop(decode(api, mixed.as_bytes(), piece));
+        let value = serde_json::from_str(&odd).unwrap_or_default();
+        drop(api.wire.vectors(&value));
     }
 }
