@@ -32,6 +32,11 @@ const KINDS: &[Kind] = &[
         except: &["access", "asker", "lib", "refusal", "routes", "server"],
     },
     Kind { name: "capability kind", place: "crates/sedge-gateway/src/local/*.rs", except: &[] },
+    Kind {
+        name: "model provider",
+        place: "crates/sedge-gateway/src/providers/*.rs",
+        except: &["recordings", "tests"],
+    },
     Kind { name: "model source", place: "crates/sedge-gateway/src/sources/*.rs", except: &[] },
     Kind {
         name: "routing strategy",

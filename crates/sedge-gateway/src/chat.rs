@@ -1,8 +1,18 @@
 //! What a chat model is asked: a conversation and how to answer it, in nobody's wire format.
 
+mod image;
+mod tool;
+
 use sedge_base::ErrorKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use image::MOST_IMAGES;
+use tool::{LONGEST_TOOL, MOST_TOOLS};
+
+pub use image::Image;
+pub(crate) use tool::is_tool_name;
+pub use tool::{Tool, ToolCall, ToolChoice};
 
 /// The most messages of one conversation.
 pub(crate) const MOST_MESSAGES: usize = 1024;
@@ -26,6 +36,8 @@ pub enum ChatRole {
     User,
     /// The model itself, earlier.
     Assistant,
+    /// A tool that the model asked for.
+    Tool,
 }
 
 /// One turn of a conversation.
@@ -36,6 +48,45 @@ pub struct ChatMessage {
     pub role: ChatRole,
     /// What they say; never read for control tokens.
     pub content: String,
+    /// What they show; only of those who ask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
+    /// What the model asked of tools; only of the model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// Which of them this is the result of; only of a tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+}
+
+impl ChatMessage {
+    /// Returns a turn that is text and nothing else.
+    pub fn text(role: ChatRole, content: impl Into<String>) -> Self {
+        let (images, tool_calls) = (Vec::new(), Vec::new());
+        Self { role, content: content.into(), images, tool_calls, tool_call_id: None }
+    }
+
+    /// Returns what of it is not in its place, if anything is.
+    fn misplaced(&self) -> Option<&'static str> {
+        let Self { role, content: _, images, tool_calls, tool_call_id } = self;
+        if !images.is_empty() && *role != ChatRole::User {
+            return Some("turns with images only where somebody asks");
+        }
+        if images.len() > MOST_IMAGES || !images.iter().all(Image::is_sound) {
+            return Some("turns of at most 16 images, each an address or up to 8 MiB of base64");
+        }
+        if !tool_calls.is_empty() && *role != ChatRole::Assistant {
+            return Some("turns with calls of tools only where the model answers");
+        }
+        let sound = |it: &ToolCall| is_tool_name(&it.name) && it.arguments.len() <= LONGEST_CONTENT;
+        if tool_calls.len() > MOST_TOOLS || !tool_calls.iter().all(sound) {
+            return Some("turns of at most 128 calls of tools");
+        }
+        if tool_call_id.is_some() != (*role == ChatRole::Tool) {
+            return Some("turns of which those of tools, and only those, name their call");
+        }
+        None
+    }
 }
 
 /// A conversation and how to answer it.
@@ -64,6 +115,12 @@ pub struct ChatInput {
     /// A JSON schema that the answer obeys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
+    /// Tools that the model may ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Tool>,
+    /// Whether it has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_choice: Option<ToolChoice>,
 }
 
 /// Why a conversation is refused before it is looked at.
@@ -107,7 +164,7 @@ impl ChatInput {
     }
 
     fn check(&self) -> Result<(), ChatInputError> {
-        let Self { messages, max_tokens: _, temperature, top_p, seed: _, stop, schema } = self;
+        let Self { messages, max_tokens: _, temperature, top_p, seed: _, stop, schema, .. } = self;
         let value = |field, must_be| Err(ChatInputError::Value { field, must_be });
         if messages.is_empty() || messages.len() > MOST_MESSAGES {
             return value("messages", "1 to 1024 turns");
@@ -130,10 +187,74 @@ impl ChatInput {
         if schema.as_ref().is_some_and(|it| !it.is_object() && !it.is_boolean()) {
             return value("schema", "a JSON schema");
         }
-        Ok(())
+        if let Some(must_be) = messages.iter().find_map(ChatMessage::misplaced) {
+            return value("messages", must_be);
+        }
+        self.check_tools()
     }
 
-    /// Returns the JSON schema of a conversation.
+    fn check_tools(&self) -> Result<(), ChatInputError> {
+        let Self { tools, tool_choice, .. } = self;
+        let value = |field, must_be| Err(ChatInputError::Value { field, must_be });
+        let sound = |it: &Tool| is_tool_name(&it.name) && it.parameters.is_object();
+        if tools.len() > MOST_TOOLS || !tools.iter().all(sound) {
+            return value("tools", "at most 128 tools, each with a plain name and a JSON schema");
+        }
+        match tool_choice {
+            Some(ToolChoice::Required) if tools.is_empty() => {
+                value("tool_choice", "about one of the tools")
+            }
+            Some(ToolChoice::Named(name)) if !tools.iter().any(|it| it.name == *name) => {
+                value("tool_choice", "about one of the tools")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether only a model that knows of tools can answer.
+    pub fn needs_tools(&self) -> bool {
+        let told = |it: &ChatMessage| it.role == ChatRole::Tool || !it.tool_calls.is_empty();
+        !self.tools.is_empty() || self.messages.iter().any(told)
+    }
+
+    /// Returns whether only a model that sees can answer.
+    pub fn needs_eyes(&self) -> bool {
+        self.messages.iter().any(|it| !it.images.is_empty())
+    }
+
+    /// Returns the JSON schema of a conversation that has tools and images as well.
+    pub fn rich_json_schema() -> Value {
+        let mut schema = Self::json_schema();
+        let text = json!({ "type": "string" });
+        let call = json!({
+            "type": "object",
+            "required": ["id", "name", "arguments"],
+            "additionalProperties": false,
+            "properties": { "id": text, "name": text, "arguments": text },
+        });
+        let turn = &mut schema["properties"]["messages"]["items"]["properties"];
+        turn["role"] = json!({ "enum": ["system", "user", "assistant", "tool"] });
+        turn["images"] =
+            json!({ "type": "array", "maxItems": MOST_IMAGES, "items": { "type": "object" } });
+        turn["tool_calls"] = json!({ "type": "array", "maxItems": MOST_TOOLS, "items": call });
+        turn["tool_call_id"] = json!({ "type": ["string", "null"] });
+        let tool = json!({
+            "type": "object",
+            "required": ["name"],
+            "additionalProperties": false,
+            "properties": {
+                "name": { "type": "string", "minLength": 1, "maxLength": LONGEST_TOOL },
+                "description": { "type": ["string", "null"] },
+                "parameters": { "type": "object" },
+            },
+        });
+        let all = &mut schema["properties"];
+        all["tools"] = json!({ "type": "array", "maxItems": MOST_TOOLS, "items": tool });
+        all["tool_choice"] = json!({ "type": ["string", "object", "null"] });
+        schema
+    }
+
+    /// Returns the JSON schema of a conversation that is text.
     pub fn json_schema() -> Value {
         json!({
             "type": "object",
@@ -217,8 +338,29 @@ mod tests {
         check(
             r#"{"messages":[],"tempreature":1}"#,
             expect![
-                "the input is not a conversation: unknown field `tempreature`, expected one of `messages`, `max_tokens`, `temperature`, `top_p`, `seed`, `stop`, `schema` at line 1 column 28"
+                "the input is not a conversation: unknown field `tempreature`, expected one of `messages`, `max_tokens`, `temperature`, `top_p`, `seed`, `stop`, `schema`, `tools`, `tool_choice` at line 1 column 28"
             ],
+        );
+    }
+
+    #[test]
+    fn tools_and_images_have_their_places() {
+        let asked = r#"{"messages":[{"role":"user","content":"","images":[{"url":"https://a/b"}]},{"role":"assistant","content":"","tool_calls":[{"id":"1","name":"f","arguments":"{}"}]},{"role":"tool","content":"3","tool_call_id":"1"}],"tools":[{"name":"f"}],"tool_choice":{"named":"f"}}"#;
+        let input = ChatInput::read(asked.as_bytes()).unwrap();
+        assert!(input.needs_tools() && input.needs_eyes());
+        let tool = r#"{"messages":[{"role":"tool","content":""}]}"#;
+        check(
+            tool,
+            expect![
+                "`messages` must be turns of which those of tools, and only those, name their call"
+            ],
+        );
+        let named = r#"{"messages":[{"role":"user","content":""}],"tool_choice":{"named":"g"}}"#;
+        check(named, expect!["`tool_choice` must be about one of the tools"]);
+        let odd = r#"{"messages":[{"role":"user","content":""}],"tools":[{"name":"a b"}]}"#;
+        check(
+            odd,
+            expect!["`tools` must be at most 128 tools, each with a plain name and a JSON schema"],
         );
     }
 

@@ -27,6 +27,9 @@ pub struct GatewaySection {
     /// After how long without a task a model leaves memory; `0s` means never.
     #[serde(with = "humantime_serde")]
     pub idle_unload: Duration,
+    /// The file of providers, seen from the home unless it begins with a slash; `providers.yaml` of
+    /// the home, if it is there, when nothing is said.
+    pub providers: Option<PathBuf>,
     /// Where model files come from.
     pub sources: SourcesSection,
 }
@@ -84,6 +87,7 @@ impl Default for GatewaySection {
             context: 4096,
             load: LoadWhen::FirstUse,
             idle_unload: Duration::from_secs(600),
+            providers: None,
             sources: SourcesSection::default(),
         }
     }
@@ -144,6 +148,8 @@ pub struct GatewayConfig {
     pub load: LoadWhen,
     /// After how long without a task a model leaves memory.
     pub idle_unload: Option<Duration>,
+    /// The file of providers, which has to be there when it is named.
+    pub providers: Option<PathBuf>,
     /// Where model files come from.
     pub sources: SourceSettings,
 }
@@ -152,8 +158,16 @@ impl TryFrom<GatewaySection> for GatewayConfig {
     type Error = ConfigError;
 
     fn try_from(section: GatewaySection) -> Result<Self, ConfigError> {
-        let GatewaySection { chat, embedding, threads, context, load, idle_unload, sources } =
-            section;
+        let GatewaySection {
+            chat,
+            embedding,
+            threads,
+            context,
+            load,
+            idle_unload,
+            providers,
+            sources,
+        } = section;
         let wrong = |key, must_be| ConfigError { key, must_be };
         let chat = choice(chat).ok_or_else(|| {
             wrong("gateway.chat", "a model's name, the path of a GGUF file, or `none`")
@@ -177,6 +191,7 @@ impl TryFrom<GatewaySection> for GatewayConfig {
             context: NonZeroU32::new(context),
             load,
             idle_unload: (!idle_unload.is_zero()).then_some(idle_unload),
+            providers,
             sources: SourceSettings::try_from(sources)?,
         })
     }
@@ -227,7 +242,7 @@ impl TryFrom<SourcesSection> for SourceSettings {
 }
 
 /// Returns a web address without the slash at its end, if it is one.
-fn web(text: &str) -> Option<String> {
+pub(crate) fn web(text: &str) -> Option<String> {
     let text = text.trim_end_matches('/');
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     (!rest.is_empty() && !rest.contains(char::is_whitespace)).then(|| text.to_owned())
@@ -252,7 +267,7 @@ mod tests {
         check(
             "",
             expect![[
-                r#"GatewayConfig { chat: Named("smollm2-135m-instruct"), embedding: Named("all-minilm-l6-v2"), threads: None, context: Some(4096), load: FirstUse, idle_unload: Some(600s), sources: SourceSettings { offline: false, folder: None, hub: "https://huggingface.co", hub_token: None, mirrors: [], ca_file: None, python: Some("python3"), stall: 10s, pip_time: 1800s } }"#
+                r#"GatewayConfig { chat: Named("smollm2-135m-instruct"), embedding: Named("all-minilm-l6-v2"), threads: None, context: Some(4096), load: FirstUse, idle_unload: Some(600s), providers: None, sources: SourceSettings { offline: false, folder: None, hub: "https://huggingface.co", hub_token: None, mirrors: [], ca_file: None, python: Some("python3"), stall: 10s, pip_time: 1800s } }"#
             ]],
         );
     }
@@ -263,7 +278,7 @@ mod tests {
         check(
             text,
             expect![[
-                r#"GatewayConfig { chat: File("./my.gguf"), embedding: Nothing, threads: None, context: Some(4096), load: FirstUse, idle_unload: Some(600s), sources: SourceSettings { offline: false, folder: None, hub: "https://huggingface.co", hub_token: Some(…), mirrors: [], ca_file: None, python: None, stall: 10s, pip_time: 1800s } }"#
+                r#"GatewayConfig { chat: File("./my.gguf"), embedding: Nothing, threads: None, context: Some(4096), load: FirstUse, idle_unload: Some(600s), providers: None, sources: SourceSettings { offline: false, folder: None, hub: "https://huggingface.co", hub_token: Some(…), mirrors: [], ca_file: None, python: None, stall: 10s, pip_time: 1800s } }"#
             ]],
         );
     }
@@ -301,7 +316,7 @@ mod tests {
         check(
             "chatt = \"x\"",
             expect![
-                "unknown field `chatt`, expected one of `chat`, `embedding`, `threads`, `context`, `load`, `idle_unload`, `sources`"
+                "unknown field `chatt`, expected one of `chat`, `embedding`, `threads`, `context`, `load`, `idle_unload`, `providers`, `sources`"
             ],
         );
     }

@@ -16,6 +16,7 @@ use crate::config::{Choice, GatewayConfig, LoadWhen};
 use crate::fetch::OnProgress;
 use crate::local::{self, Local};
 use crate::models::{AddError, EnsureError, IndexError, Installed, Models};
+use crate::remote::{self, Link, Provider, Providers};
 use crate::worker::Settings;
 
 /// The models of one node.
@@ -26,6 +27,8 @@ pub struct Gateway {
     scope: TaskScope,
     /// The models that are open.
     open: Mutex<BTreeMap<String, Arc<dyn Local>>>,
+    /// The models of providers.
+    remote: Vec<Handle>,
 }
 
 /// One configured model, as a person wants to know it.
@@ -74,6 +77,9 @@ pub enum GatewayError {
         /// What it is for.
         is: Kind,
     },
+    /// Providers cannot be asked at all.
+    #[error("no provider can be asked")]
+    Client(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl GatewayError {
@@ -85,6 +91,7 @@ impl GatewayError {
             Self::File(err) => err.kind(),
             Self::Unknown { .. } => ErrorKind::NotFound,
             Self::Kind { .. } => ErrorKind::Invalid,
+            Self::Client(_) => ErrorKind::Internal,
         }
     }
 }
@@ -159,7 +166,28 @@ impl Gateway {
                 None => return Err(GatewayError::Unknown { key, id: id.clone() }),
             }
         }
-        Ok(Self { config, models, clock, scope: scope.clone(), open: Mutex::default() })
+        let (scope, open) = (scope.clone(), Mutex::default());
+        Ok(Self { config, models, clock, scope, open, remote: Vec::new() })
+    }
+
+    /// Adds the models of the owner's providers; no provider is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// [`GatewayError`] when this build cannot speak TLS.
+    pub fn with_providers(mut self, providers: Providers) -> Result<Self, GatewayError> {
+        if providers.all.is_empty() {
+            return Ok(self);
+        }
+        let client = remote::client().map_err(GatewayError::Client)?;
+        for Provider { name, api, base_url, key, silence, models } in providers.all {
+            let client = client.clone();
+            let link = Arc::new(Link { provider: name, api, base_url, key, silence, client });
+            for (name, offered) in models {
+                self.remote.push(remote::open(name, offered, &link, self.settings()));
+            }
+        }
+        Ok(self)
     }
 
     /// Returns the model files of this machine.
@@ -200,7 +228,8 @@ impl Gateway {
         if failures.is_empty() { Ok(here) } else { Err(EnsureModelsError { failures }) }
     }
 
-    /// Returns a handle for each configured model whose file is here; the same one each time.
+    /// Returns a handle for each configured model whose file is here, and for each of a provider's; the
+    /// same one each time.
     ///
     /// A file that is here and cannot be opened is left out and logged as a warning.
     pub fn capabilities(&self) -> Vec<Handle> {
@@ -213,7 +242,7 @@ impl Gateway {
             }
         }
         let opened = self.wanted().into_iter().filter_map(|id| open.get(id).cloned());
-        opened.map(|it| it as Handle).collect()
+        opened.map(|it| it as Handle).chain(self.remote.iter().cloned()).collect()
     }
 
     /// Returns the state of each configured model.
@@ -241,17 +270,17 @@ impl Gateway {
             warn!(target: "sedge::events::model_unusable", model = id, error);
         };
         let installed = self.models.find(id).map_err(|err| unusable(&err)).ok()??;
-        let settings = Settings {
-            idle: self.config.idle_unload,
-            clock: self.clock.clone(),
-            scope: self.scope.clone(),
-        };
-        let opened = local::open(&installed, &self.config, settings);
+        let opened = local::open(&installed, &self.config, self.settings());
         let local = opened.map_err(|err| unusable(&err)).ok()?;
         if self.config.load == LoadWhen::Start {
             local.load().map_err(|err| unusable(&err)).ok()?;
         }
         Some(local)
+    }
+
+    fn settings(&self) -> Settings {
+        let (clock, scope) = (self.clock.clone(), self.scope.clone());
+        Settings { idle: self.config.idle_unload, clock, scope }
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<String, Arc<dyn Local>>> {

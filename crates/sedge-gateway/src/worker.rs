@@ -16,7 +16,7 @@ use sedge_base::{Clock, ErrorKind, TaskScope};
 use sedge_capability::{Failure, Outcome, Task, Usage};
 use tokio::sync::{mpsc, oneshot};
 
-use relay::{Relay, Until};
+pub(crate) use relay::{Relay, Until};
 
 /// How many tasks may wait for one model: a waiting task costs its prompt, and beyond this many
 /// another node is the better answer.
@@ -181,7 +181,9 @@ impl<E: Engine> Worker<E> {
         // One more for the end.
         let (sender, receiver) = mpsc::channel(pieces.saturating_add(1));
         let stop = Arc::new(AtomicBool::new(false));
-        let relay = Relay::new(receiver, Arc::clone(&stop), until, task.budgets.output);
+        let flag = Arc::clone(&stop);
+        let stopping = Box::new(move || flag.store(true, Ordering::Relaxed));
+        let relay = Relay::new(receiver, stopping, until, task.budgets.output);
         self.order(Order::Answer(input, Reply { pieces: sender, stop }))?;
         self.settings.scope.spawn("model answer", |cancel| relay.run(sink, cancel));
         Ok(outcome)

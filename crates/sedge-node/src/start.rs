@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use sedge_base::{Clock, ErrorKind, NodeId, Secret, TaskScope};
 use sedge_capability::{Failure, Handle};
 use sedge_functions::Runtime;
 use sedge_functions::code::{Parts, Sandboxes};
-use sedge_gateway::Gateway;
+use sedge_gateway::{Environment, Gateway, Providers, ProvidersError};
 use sedge_ledger::Ledger;
 use sedge_members::{Gauges, Listed, Members, Roster};
 use sedge_quorum::SwarmDisk;
@@ -65,6 +65,8 @@ pub struct StartOptions {
     pub meeting: Option<PathBuf>,
     /// What sandboxes for code are made of; without it none is offered.
     pub sandboxes: Option<SandboxParts>,
+    /// Variables that the file of providers may name.
+    pub environment: Environment,
     /// What to take from elsewhere than this machine.
     pub world: World,
 }
@@ -107,6 +109,9 @@ pub enum StartError {
     /// The engine for models does not start.
     #[error("models cannot run here")]
     Gateway(#[source] sedge_gateway::GatewayError),
+    /// The file of providers is refused.
+    #[error(transparent)]
+    Providers(#[from] ProvidersError),
     /// A part refused for a reason that it names.
     #[error(transparent)]
     Part(#[from] Failure),
@@ -123,6 +128,7 @@ impl StartError {
             Self::Ledger(it) => it.kind(),
             Self::Functions(it) => it.kind(),
             Self::Gateway(it) => it.kind(),
+            Self::Providers(it) => it.kind(),
             Self::Part(it) => it.kind,
         }
     }
@@ -131,6 +137,7 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Home(it) => it.hint(),
+            Self::Providers(it) => Some(it.hint()),
             Self::Config(_) => Some("correct the file; nothing was changed".to_owned()),
             Self::Key(_) => Some("restore the file from a backup; it is never replaced".to_owned()),
             Self::Store(_) => Some("restore the database from a backup, or free space".to_owned()),
@@ -189,9 +196,7 @@ impl Node {
         let secrets = SecretFolder::of(&home);
         let functions = open_functions(&home, &config, &scope, (secrets.clone(), store.clone()))?;
         let engine = engine.unwrap_or_else(|| Arc::clone(&functions) as Arc<dyn Engine>);
-        let models = options.models.unwrap_or_else(|| home.path().join("models"));
-        let gateway =
-            Gateway::new(config.gateway.clone(), models, &scope).map_err(StartError::Gateway)?;
+        let gateway = open_gateway(&home, &config, &options, &scope)?;
         let registry = Arc::new(Registry::default());
         if !options.no_model {
             offer_all(&registry, gateway.capabilities(), &config)?;
@@ -377,6 +382,32 @@ fn pick_name(options: &StartOptions, config: &Config) -> Result<Option<String>, 
         (Some(name), _) => check_name(name).map(Some).ok_or_else(wrong),
         (None, Some(name)) => Ok(Some(name.clone())),
         (None, None) => Ok(options.host_name.as_deref().and_then(check_name)),
+    }
+}
+
+/// Sets the models up: those of this machine, and those of providers that the owner has written down.
+fn open_gateway(
+    home: &Home,
+    config: &Config,
+    options: &StartOptions,
+    scope: &TaskScope,
+) -> Result<Gateway, StartError> {
+    let models = options.models.clone().unwrap_or_else(|| home.path().join("models"));
+    let gateway =
+        Gateway::new(config.gateway.clone(), models, scope).map_err(StartError::Gateway)?;
+    if options.no_model {
+        return Ok(gateway);
+    }
+    let named = config.gateway.providers.as_deref();
+    let path = home.path().join(named.unwrap_or_else(|| Path::new("providers.yaml")));
+    match Providers::read(&path, &options.environment)? {
+        Some(providers) => gateway.with_providers(providers).map_err(StartError::Gateway),
+        None if named.is_none() => Ok(gateway),
+        None => {
+            let key = "gateway.providers";
+            let must_be = format!("the path of a file; {} is none", path.display());
+            Err(ConfigError::Value { key, must_be }.into())
+        }
     }
 }
 

@@ -6,7 +6,8 @@ mod stream;
 
 use sedge_base::ErrorKind;
 use sedge_capability::{Budgets, Failure, Kind, Media, Name};
-use sedge_node::{Answer, Ask};
+use sedge_gateway::ChatInput;
+use sedge_node::{Answer, Ask, Offer};
 use serde::Serialize;
 
 pub(crate) use self::stream::{Wording, respond};
@@ -37,6 +38,29 @@ pub(crate) async fn ask(
         pass: asker.pass(),
     };
     shared.node.run(ask).await.map_err(|it| of_model(model.as_str(), it))
+}
+
+/// Refuses by name what no node's model of this name takes.
+pub(crate) fn refuse_what_it_lacks(
+    shared: &Shared,
+    model: &Name,
+    input: &ChatInput,
+) -> Result<(), Refusal> {
+    for (needed, label, param, what) in [
+        (input.needs_tools(), "model.tools", "tools", "no tools"),
+        (input.needs_eyes(), "model.images", "messages", "no images"),
+    ] {
+        if !needed {
+            continue;
+        }
+        let offers = shared.node.offers_where(|it| it.name == *model);
+        let takes = |it: &Offer| it.descriptor.labels.get(label).is_some_and(|it| it == "true");
+        // A model that nobody has is told as such when the task is.
+        if !offers.is_empty() && !offers.iter().any(takes) {
+            return Err(unsupported(param, what));
+        }
+    }
+    Ok(())
 }
 
 /// Returns a no about a task on a model: what was not found is the model.

@@ -9,6 +9,7 @@ mod error;
 mod models;
 mod request;
 mod stream;
+mod tools;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

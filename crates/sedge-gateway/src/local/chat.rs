@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sedge_base::ContentId;
+use sedge_base::{ContentId, ErrorKind};
 use sedge_capability::{Budgets, Capability, Descriptor, Failure, Kind, Outcome, Task, Usage};
 use sedge_lm::{
     ChatError, ChatRequest, Finish, Finished, Gguf, Message, Model, Options, Piece, Role, Sampling,
@@ -95,6 +95,7 @@ impl Capability for LocalChat {
     async fn run(&self, task: Task) -> Result<Outcome, Failure> {
         let input = ChatInput::read(&task.input)
             .map_err(|err| Failure::new(err.kind(), "invalid_input", err))?;
+        refuse_what_it_cannot(&input)?;
         let ask = ChatAsk {
             // A caller who leaves the seed open still gets an answer that can be repeated.
             seed: input.seed.unwrap_or_else(|| seed_of(&task)),
@@ -172,7 +173,8 @@ impl ChatAsk {
     /// Returns what the engine is asked; the model's presets fill what the caller left open.
     fn request(self, model: &Model) -> Result<ChatRequest, ChatError> {
         let Self { input, seed, preset, budget } = self;
-        let ChatInput { messages, max_tokens, temperature, top_p, seed: _, stop, schema } = input;
+        let ChatInput { messages, max_tokens, temperature, top_p, seed: _, stop, schema, .. } =
+            input;
         let messages: Vec<_> = messages.into_iter().map(message).collect();
         let window = model.info().window;
         let max_tokens = match (max_tokens, budget) {
@@ -200,9 +202,21 @@ fn message(message: ChatMessage) -> Message {
     let role = match message.role {
         ChatRole::System => Role::System,
         ChatRole::User => Role::User,
-        ChatRole::Assistant => Role::Assistant,
+        // Turns of tools were refused before.
+        ChatRole::Assistant | ChatRole::Tool => Role::Assistant,
     };
     Message { role, content: message.content }
+}
+
+/// Refuses by name what this engine would have to leave out.
+fn refuse_what_it_cannot(input: &ChatInput) -> Result<(), Failure> {
+    let what = match (input.needs_tools(), input.needs_eyes()) {
+        (true, _) => "tools",
+        (false, true) => "images",
+        (false, false) => return Ok(()),
+    };
+    let text = format!("`{what}` are not supported by this model");
+    Err(Failure::new(ErrorKind::Invalid, "unsupported_parameter", text))
 }
 
 /// What the model's thread does.

@@ -1,7 +1,5 @@
 //! The future of one task: forwards its pieces, watches the clock, the budget and the reader.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,14 +17,14 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// When a task began here, and when it must end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Until {
+pub(crate) struct Until {
     began: Instant,
     ends: Option<Instant>,
 }
 
 impl Until {
     /// Works out when a task must end: its time budget counts from now, its deadline is a date.
-    pub(super) fn of(task: &Task, clock: &Clock) -> Result<Self, Failure> {
+    pub(crate) fn of(task: &Task, clock: &Clock) -> Result<Self, Failure> {
         let began = Instant::now();
         let left = task.deadline.since(clock.now());
         let time = task.budgets.time().map_or(left, |it| it.min(left));
@@ -58,18 +56,19 @@ enum Cut {
 }
 
 /// Forwards one task's answer.
-pub(super) struct Relay {
+pub(crate) struct Relay {
     messages: mpsc::Receiver<Message>,
-    stop: Arc<AtomicBool>,
+    /// Tells the engine to stop.
+    stop: Box<dyn Fn() + Send + Sync>,
     until: Until,
     output: Option<ByteSize>,
     sent: u64,
 }
 
 impl Relay {
-    pub(super) fn new(
+    pub(crate) fn new(
         messages: mpsc::Receiver<Message>,
-        stop: Arc<AtomicBool>,
+        stop: Box<dyn Fn() + Send + Sync>,
         until: Until,
         output: Option<ByteSize>,
     ) -> Self {
@@ -77,11 +76,11 @@ impl Relay {
     }
 
     /// Forwards until the end; the reader always gets exactly one.
-    pub(super) async fn run(mut self, sink: Sink, cancel: Cancel) {
+    pub(crate) async fn run(mut self, sink: Sink, cancel: Cancel) {
         let (done, cut) = match self.forward(&sink, &cancel).await {
             Ok(done) => (Some(done), None),
             Err(cut) => {
-                self.stop.store(true, Ordering::Relaxed);
+                (self.stop)();
                 (timeout(GRACE, self.drain()).await.ok().flatten(), Some(cut))
             }
         };

@@ -5,5 +5,7 @@
 mod asking;
 mod fetch;
 mod local;
+mod providers;
 mod real;
 mod server;
+mod stub;

@@ -83,7 +83,7 @@ impl MessagesRequest {
         }
         let mut messages = Vec::with_capacity(asked.len() + 1);
         if let Some(system) = self.system {
-            messages.push(ChatMessage { role: ChatRole::System, content: text("system", system)? });
+            messages.push(ChatMessage::text(ChatRole::System, text("system", system)?));
         }
         for Message { role, content } in asked {
             let role = match role.as_str() {
@@ -95,7 +95,7 @@ impl MessagesRequest {
                     return Err(Refusal::param("messages", "unsupported_value", message));
                 }
             };
-            messages.push(ChatMessage { role, content: text("messages", content)? });
+            messages.push(ChatMessage::text(role, text("messages", content)?));
         }
         Ok(ChatInput {
             messages,

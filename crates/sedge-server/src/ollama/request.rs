@@ -136,6 +136,7 @@ impl Common {
             seed: options.seed.map(i64::cast_unsigned),
             stop,
             schema: schema(self.format)?,
+            ..ChatInput::default()
         })
     }
 }
@@ -193,8 +194,8 @@ impl GenerateRequest {
         }
         let prompt = self.prompt.filter(|it| !it.is_empty()).ok_or_else(|| missing("prompt"))?;
         let system = self.system.filter(|it| !it.is_empty());
-        let system = system.map(|content| ChatMessage { role: ChatRole::System, content });
-        let user = ChatMessage { role: ChatRole::User, content: prompt };
+        let system = system.map(|content| ChatMessage::text(ChatRole::System, content));
+        let user = ChatMessage::text(ChatRole::User, prompt);
         self.common.input(system.into_iter().chain([user]).collect())
     }
 }
@@ -214,7 +215,7 @@ fn message(message: Message) -> Result<ChatMessage, Refusal> {
         let message = "a message has text only: no `images` and no `tool_calls`";
         return Err(Refusal::param("messages", "unsupported_value", message));
     }
-    Ok(ChatMessage { role, content: message.content })
+    Ok(ChatMessage::text(role, message.content))
 }
 
 fn schema(format: Option<Value>) -> Result<Option<Value>, Refusal> {

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use super::error::Error;
 use super::request::ChatRequest;
 use super::stream::Chunks;
+use super::tools::called;
 use crate::asker::Asker;
-use crate::models::{ask, of_model, respond};
+use crate::models::{ask, of_model, refuse_what_it_lacks, respond};
 use crate::rest::{origin_headers, receipt_id};
 use crate::server::Shared;
 
@@ -40,6 +41,7 @@ pub(super) async fn complete(
     let streams = request.stream.unwrap_or(false);
     let include_usage = request.include_usage();
     let input = request.input()?;
+    refuse_what_it_lacks(&shared, &model, &input)?;
     let answer = ask(&shared, Kind::Chat, &model, &input, &asker).await?;
     let head = Head::new(&model, &answer);
     let origin = origin_headers(&answer);
@@ -52,11 +54,18 @@ pub(super) async fn complete(
     if let Some(failure) = end.failure {
         return Err(of_model(model.as_str(), failure).into());
     }
-    let message = json!({
+    let mut message = json!({
         "role": "assistant",
         "content": String::from_utf8_lossy(&text),
         "refusal": null,
     });
+    let calls = called(&end);
+    if !calls.is_empty() {
+        if text.is_empty() {
+            message["content"] = Value::Null;
+        }
+        message["tool_calls"] = calls.into();
+    }
     let body = json!({
         "id": head.id,
         "object": "chat.completion",
@@ -88,13 +97,18 @@ impl Head {
 
     /// Returns who answered, for clients that look for it.
     pub(super) fn origin(&self, end: &End) -> Value {
-        json!({
+        let mut origin = json!({
             "node": self.node,
             "node_name": self.node_name,
             "task": self.task,
             "receipt": receipt_id(end),
             "tokens_per_second": end.detail.get("tokens_per_second"),
-        })
+        });
+        // Who outside of the swarm has seen the conversation.
+        if let Some(provider) = end.detail.get("provider") {
+            origin["provider"] = provider.clone();
+        }
+        origin
     }
 }
 

@@ -1,10 +1,11 @@
 //! A chat request in OpenAI's shape, and what of it a node can honour.
 
 use sedge_capability::Name;
-use sedge_gateway::{ChatInput, ChatMessage, ChatRole};
+use sedge_gateway::{ChatInput, ChatMessage, ChatRole, ToolChoice};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::tools::{self, CallWritten, ImageWritten, ToolWritten};
 use crate::models::{in_range, model_name, out_of_range, unreadable, unsupported};
 use crate::refusal::Refusal;
 
@@ -27,7 +28,7 @@ pub(super) struct ChatRequest {
     stream_options: Option<StreamOptions>,
     response_format: Option<ResponseFormat>,
     n: Option<i64>,
-    tools: Option<Vec<Value>>,
+    tools: Option<Vec<ToolWritten>>,
     functions: Option<Vec<Value>>,
     tool_choice: Option<Value>,
     logprobs: Option<Value>,
@@ -44,7 +45,8 @@ pub(super) struct ChatRequest {
 struct Message {
     role: String,
     content: Option<Content>,
-    tool_calls: Option<Vec<Value>>,
+    tool_calls: Option<Vec<CallWritten>>,
+    tool_call_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,6 +60,7 @@ enum Content {
 struct Part {
     r#type: String,
     text: Option<String>,
+    image_url: Option<ImageWritten>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,6 +129,19 @@ impl ChatRequest {
         if stop.len() > MOST_STOPS || stop.iter().any(String::is_empty) {
             return Err(out_of_range("stop", "at most 4 strings, none of them empty"));
         }
+        let tools = tools::tools(self.tools.unwrap_or_default())?;
+        let tool_choice = match &self.tool_choice {
+            None => None,
+            Some(written) => tools::choice(written)?,
+        };
+        let about_tools = match &tool_choice {
+            Some(ToolChoice::Required) => !tools.is_empty(),
+            Some(ToolChoice::Named(name)) => tools.iter().any(|it| it.name == *name),
+            None | Some(ToolChoice::Auto | ToolChoice::None) => true,
+        };
+        if !about_tools {
+            return Err(out_of_range("tool_choice", "about one of `tools`"));
+        }
         Ok(ChatInput {
             messages: messages.into_iter().map(message).collect::<Result<_, _>>()?,
             max_tokens,
@@ -134,6 +150,9 @@ impl ChatRequest {
             seed: self.seed.map(i64::cast_unsigned),
             stop,
             schema: self.response_format.map_or(Ok(None), schema)?,
+            // Without tools there is nothing to choose.
+            tool_choice: tool_choice.filter(|_| !tools.is_empty()),
+            tools,
         })
     }
 
@@ -144,13 +163,7 @@ impl ChatRequest {
         }
         let checks = [
             ("n", self.n.is_some_and(|it| it != 1), "one answer per request"),
-            ("tools", some(self.tools.as_ref()), "no tools yet"),
-            ("functions", some(self.functions.as_ref()), "no tools yet"),
-            (
-                "tool_choice",
-                self.tool_choice.as_ref().is_some_and(|it| it != "none" && it != "auto"),
-                "no tools yet",
-            ),
+            ("functions", some(self.functions.as_ref()), "they are `tools` now"),
             (
                 "logprobs",
                 self.logprobs.as_ref().is_some_and(|it| !it.is_null() && it != false),
@@ -188,38 +201,42 @@ impl ChatRequest {
 }
 
 fn message(message: Message) -> Result<ChatMessage, Refusal> {
+    let wrong = |message: String| Refusal::param("messages", "unsupported_value", message);
     let role = match message.role.as_str() {
         "system" | "developer" => ChatRole::System,
         "user" => ChatRole::User,
         "assistant" => ChatRole::Assistant,
-        other => {
-            let message = format!("the role `{other}` is not supported by this model");
-            return Err(Refusal::param("messages", "unsupported_value", message));
-        }
+        "tool" => ChatRole::Tool,
+        other => return Err(wrong(format!("the role `{other}` is not supported by this model"))),
     };
-    if message.tool_calls.is_some_and(|it| !it.is_empty()) {
-        let message = "`tool_calls` are not supported by this model";
-        return Err(Refusal::param("messages", "unsupported_value", message));
+    let tool_calls = tools::calls(message.tool_calls.unwrap_or_default())?;
+    if !tool_calls.is_empty() && role != ChatRole::Assistant {
+        return Err(wrong("`tool_calls` belong to turns of the assistant".to_owned()));
     }
-    let content = match message.content {
-        None => String::new(),
-        Some(Content::Text(text)) => text,
+    if message.tool_call_id.is_some() != (role == ChatRole::Tool) {
+        return Err(wrong("`tool_call_id` belongs to each turn of a tool".to_owned()));
+    }
+    let (mut content, mut images) = (String::new(), Vec::new());
+    match message.content {
+        None => {}
+        Some(Content::Text(text)) => content = text,
         Some(Content::Parts(parts)) => {
-            let mut content = String::new();
             for part in parts {
                 match (part.r#type.as_str(), part.text) {
                     ("text", Some(text)) => content.push_str(&text),
+                    ("image_url", _) if role == ChatRole::User => {
+                        images.push(tools::image(part.image_url)?);
+                    }
                     (other, _) => {
-                        let message =
-                            format!("content of type `{other}` is not supported: text only");
-                        return Err(Refusal::param("messages", "unsupported_value", message));
+                        return Err(wrong(format!(
+                            "content of type `{other}` is not supported here"
+                        )));
                     }
                 }
             }
-            content
         }
-    };
-    Ok(ChatMessage { role, content })
+    }
+    Ok(ChatMessage { role, content, images, tool_calls, tool_call_id: message.tool_call_id })
 }
 
 fn schema(format: ResponseFormat) -> Result<Option<Value>, Refusal> {
@@ -313,6 +330,8 @@ mod tests {
             ("tools", json!([{ "type": "function" }])),
             ("functions", json!([{}])),
             ("tool_choice", json!("required")),
+            ("tool_choice", json!("sometimes")),
+            ("tool_choice", json!({ "type": "function", "function": { "name": "f" } })),
             ("logprobs", json!(true)),
             ("top_logprobs", json!(3)),
             ("logit_bias", json!({ "50256": -100 })),
@@ -337,14 +356,42 @@ mod tests {
     }
 
     #[test]
-    fn images_are_refused() {
-        check(
+    fn images_are_handed_on() {
+        let shown = |url: &str| {
             json!({ "messages": [{ "role": "user", "content": [
                 { "type": "text", "text": "what is this?" },
-                { "type": "image_url", "image_url": { "url": "data:," } },
-            ] }] }),
+                { "type": "image_url", "image_url": { "url": url, "detail": "low" } },
+            ] }] })
+        };
+        check(
+            shown("data:image/png;base64,aGk="),
             expect![[
-                r#"unsupported_value Some("messages"): content of type `image_url` is not supported: text only"#
+                r#"{"messages":[{"role":"user","content":"what is this?","images":[{"data":{"media_type":"image/png","base64":"aGk="}}]}]}"#
+            ]],
+        );
+        check(
+            shown("data:,"),
+            expect![[
+                r#"unsupported_value Some("messages"): `image_url.url` must be a web address or `data:image/…;base64,…`"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn tools_are_handed_on() {
+        let call = json!({ "id": "1", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+        check(
+            json!({
+                "messages": [
+                    { "role": "user", "content": "hi" },
+                    { "role": "assistant", "content": null, "tool_calls": [call] },
+                    { "role": "tool", "tool_call_id": "1", "content": "3" },
+                ],
+                "tools": [{ "type": "function", "function": { "name": "f", "strict": true, "parameters": { "type": "object" } } }],
+                "tool_choice": { "type": "function", "function": { "name": "f" } },
+            }),
+            expect![[
+                r#"{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"","tool_calls":[{"id":"1","name":"f","arguments":"{}"}]},{"role":"tool","content":"3","tool_call_id":"1"}],"tools":[{"name":"f","parameters":{"type":"object"}}],"tool_choice":{"named":"f"}}"#
             ]],
         );
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::chat::{Head, finish_reason, usage};
 use super::error::Error;
+use super::tools::called;
 use crate::models::{Wording, of_model};
 
 /// The words of one answer.
@@ -28,6 +29,15 @@ impl Wording for Chunks {
 
     fn end(&mut self, end: &End) -> Vec<Bytes> {
         let mut events = Vec::new();
+        let calls = called(end);
+        if !calls.is_empty() {
+            let numbered = calls.into_iter().enumerate().map(|(index, mut call)| {
+                call["index"] = index.into();
+                call
+            });
+            let calls: Vec<Value> = numbered.collect();
+            events.push(self.delta(&json!({ "tool_calls": calls })));
+        }
         let mut last = self.chunk(&json!([{
             "index": 0,
             "delta": {},

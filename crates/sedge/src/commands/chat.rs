@@ -112,7 +112,8 @@ pub(crate) fn hear(api: &Api, body: &Value, on: Option<&str>, ui: Ui) -> Result<
     ended.map(|()| heard)
 }
 
-/// Returns the chat model to ask when the person named none: one that is loaded comes first.
+/// Returns the chat model to ask when the person named none: one that is loaded comes first. What runs
+/// outside of the swarm is asked by its name alone.
 pub(crate) fn first_model(api: &Api, on: Option<&str>) -> Result<String, Failed> {
     let offers: Vec<Offer> = api.get("models")?;
     let there = |it: &Offer| {
@@ -121,10 +122,11 @@ pub(crate) fn first_model(api: &Api, on: Option<&str>) -> Result<String, Failed>
     let best = offers
         .into_iter()
         .filter(|it| it.descriptor.kind == Kind::Chat && there(it))
+        .filter(|it| !it.descriptor.labels.contains_key("provider"))
         .min_by_key(|it| !it.ready);
     match best {
         Some(offer) => Ok(offer.descriptor.name.to_string()),
         None => Err(Failed::new(ErrorKind::NotFound, "no machine offers a chat model")
-            .hint("`sedge up` without `--no-model` on one of them")),
+            .hint("`sedge up` without `--no-model` on one of them, or a provider's model by its name")),
     }
 }

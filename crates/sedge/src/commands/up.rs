@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sedge_base::{Cancel, ErrorKind, Secret, TaskScope};
-use sedge_gateway::{Choice, Models};
+use sedge_gateway::{Choice, Environment, Models};
 use sedge_node::{Config, Home, SandboxParts, StartOptions, Status, World};
 use sedge_sandbox::Launcher;
 use serde::Serialize;
@@ -95,10 +95,7 @@ impl Up {
             launcher: Launcher::of_this_program(&[contain::NAME]),
             path: std::env::var_os("PATH").unwrap_or_default(),
             snapshots: settings.cache()?.join("guests"),
-            cloud_key: std::env::var_os("E2B_API_KEY")
-                .and_then(|it| it.into_string().ok())
-                .filter(|it| !it.is_empty())
-                .map(Secret::new),
+            cloud_key: variable("E2B_API_KEY"),
         };
         let options = StartOptions {
             name: self.name,
@@ -108,6 +105,7 @@ impl Up {
             models: Some(models),
             meeting: Some(meeting(settings)?),
             sandboxes: Some(sandboxes),
+            environment: Environment::new(variable),
             world: World::default(),
         };
         let api = self.api.unwrap_or_else(|| usual_api(settings));
@@ -151,6 +149,12 @@ impl Up {
         });
         Ok(())
     }
+}
+
+/// Returns a variable of the environment, unless it is empty or no text.
+fn variable(name: &str) -> Option<Secret<String>> {
+    let value = std::env::var_os(name).and_then(|it| it.into_string().ok());
+    value.filter(|it| !it.is_empty()).map(Secret::new)
 }
 
 fn usual_api(settings: &Settings) -> SocketAddr {

@@ -37,11 +37,14 @@ mod pairing;
 mod placement;
 mod plugins;
 mod proof;
+mod providers;
 mod quorum;
 mod revocation;
 mod rollouts;
 mod schedules;
 mod strangers;
+#[path = "../../../sedge-gateway/tests/it/stub.rs"]
+mod stub;
 mod swarms;
 mod tls;
 mod tokens;
