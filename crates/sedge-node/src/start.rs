@@ -27,6 +27,7 @@ use crate::admission::{Reception, TokenFileError};
 use crate::artifacts::Depot;
 use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
+use crate::deploy::Channels;
 use crate::edge::Desk;
 use crate::execute::Executor;
 use crate::gossip::Turns;
@@ -235,6 +236,7 @@ impl Node {
             relays: Relays::default(),
             reception,
             plans: Plans::new(config.node.max_tasks.get()),
+            channels: Channels::default(),
             plugins,
             meter: gauges.map_or_else(Meter::new, Meter::given),
             gauges: Mutex::new(Gauges::default()),
@@ -268,6 +270,7 @@ impl Node {
         self.receive().await?;
         self.spread_graph();
         self.remember_plans().await?;
+        self.watch_channels();
         self.remember_plugins().await?;
         let beating = Arc::clone(self);
         self.scope.spawn("beat", async move |cancel| {
