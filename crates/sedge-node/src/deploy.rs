@@ -126,7 +126,7 @@ impl Node {
         self.store.deployments().put(stored).await.map_err(|it| unwritten(it.kind(), it))?;
         let limit = self.config.node.max_tasks.get();
         self.registry.offer(function, limit)?;
-        self.channels.set(&name, share.as_ref(), self.clock.now());
+        self.plans.channels.set(&name, share.as_ref(), self.clock.now());
         self.changed.notify_one();
         Ok(content)
     }
@@ -192,7 +192,7 @@ impl Node {
                     .deploy(deployment(name.clone(), wasm.into(), Some(stored.content), options))
                     .await
                     .map_err(refused)?;
-                self.channels.set(&name, share.as_ref(), self.clock.now());
+                self.plans.channels.set(&name, share.as_ref(), self.clock.now());
                 self.registry.offer(function, self.config.node.max_tasks.get())
             };
             if let Err(failure) = again.await {

@@ -26,7 +26,6 @@ use crate::admission::Reception;
 use crate::artifacts::Depot;
 use crate::balance::functions;
 use crate::config::{Config, NodeConfig};
-use crate::deploy::Channels;
 use crate::doors::ServerConfig;
 use crate::edge::Desk;
 use crate::execute::Executor;
@@ -79,7 +78,6 @@ pub struct Node {
     pub(crate) depot: Depot,
     pub(crate) graph: Graph,
     pub(crate) plans: Plans,
-    pub(crate) channels: Channels,
     pub(crate) plugins: Plugins,
     pub(crate) fabric: Fabric,
     pub(crate) meter: Meter,
@@ -410,7 +408,7 @@ impl Node {
     pub async fn undeploy(&self, name: &Name) -> Result<bool, Failure> {
         let stored = self.store.deployments().remove(name.as_str()).await.map_err(internal)?;
         let withdrawn = self.registry.withdraw(name);
-        self.channels.set(name, None, self.clock.now());
+        self.plans.channels.set(name, None, self.clock.now());
         self.changed.notify_one();
         Ok(withdrawn || stored)
     }

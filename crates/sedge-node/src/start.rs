@@ -27,7 +27,6 @@ use crate::admission::{Reception, TokenFileError};
 use crate::artifacts::Depot;
 use crate::beat;
 use crate::config::{Config, ConfigError, NAME_RULE, check_name};
-use crate::deploy::Channels;
 use crate::edge::Desk;
 use crate::execute::Executor;
 use crate::gossip::Turns;
@@ -236,7 +235,6 @@ impl Node {
             relays: Relays::default(),
             reception,
             plans: Plans::new(config.node.max_tasks.get()),
-            channels: Channels::default(),
             plugins,
             meter: gauges.map_or_else(Meter::new, Meter::given),
             gauges: Mutex::new(Gauges::default()),

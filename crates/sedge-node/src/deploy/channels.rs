@@ -76,7 +76,7 @@ impl Channels {
 impl Node {
     /// Returns the channels that functions of this node hear, in the order of their names.
     pub fn channels(&self) -> Vec<ChannelView> {
-        self.channels.wanted().values().map(|it| it.view.clone()).collect()
+        self.plans.channels.wanted().values().map(|it| it.view.clone()).collect()
     }
 
     /// Hears channels of functions, as they come and go, until the node stops.
@@ -89,7 +89,7 @@ impl Node {
                 tokio::select! {
                     biased;
                     () = cancel.cancelled() => return,
-                    () = node.channels.changed.notified() => {}
+                    () = node.plans.channels.changed.notified() => {}
                 }
             }
         });
@@ -98,7 +98,7 @@ impl Node {
     /// Begins and ends hearing, so that what is heard is what is wanted.
     fn adjust(self: &Arc<Self>, heard: &mut BTreeMap<Key, (Channel, TaskScope)>) {
         let wanted: BTreeMap<Key, Channel> = {
-            let wanted = self.channels.wanted();
+            let wanted = self.plans.channels.wanted();
             wanted.iter().map(|(key, it)| (key.clone(), it.channel.clone())).collect()
         };
         heard.retain(|key, (channel, scope)| {
@@ -131,7 +131,7 @@ impl Node {
             let (function, name, server) = (&key.0, &channel.channel, &channel.address);
             warn!(target: "sedge::events::channel_lost", %function, channel = name, %server, why = %lost);
             let now = self.clock.now();
-            self.channels.note(&key, |it| {
+            self.plans.channels.note(&key, |it| {
                 it.since = if it.heard || it.why.is_none() { now } else { it.since };
                 (it.heard, it.why) = (false, Some(lost.to_string()));
             });
@@ -158,15 +158,15 @@ impl Node {
         info!(target: "sedge::events::channel_heard", %function, channel = name, %server);
         *pause = FIRST_PAUSE;
         let now = self.clock.now();
-        self.channels.note(key, |it| (it.heard, it.why, it.since) = (true, None, now));
+        self.plans.channels.note(key, |it| (it.heard, it.why, it.since) = (true, None, now));
         loop {
             let message = match hearing.next().await {
                 Ok(message) => message,
                 Err(error) => return error,
             };
-            self.channels.note(key, |it| it.messages += 1);
+            self.plans.channels.note(key, |it| it.messages += 1);
             if !self.call_with(function, message).await {
-                self.channels.note(key, |it| it.failed += 1);
+                self.plans.channels.note(key, |it| it.failed += 1);
             }
         }
     }

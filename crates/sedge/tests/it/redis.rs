@@ -75,6 +75,7 @@ impl Drop for Redis {
     }
 }
 
+/// Runs a server; `./test.sh` brings the program.
 fn run(port: u16, folder: &Path) -> Child {
     let port = port.to_string();
     let options = ["--port", &port, "--bind", "127.0.0.1", "--requirepass", PASSWORD];
@@ -85,7 +86,7 @@ fn run(port: u16, folder: &Path) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
-        .expect("`redis-server` is what `./test.sh` installs")
+        .unwrap()
 }
 
 /// Waits until a server answers; returns whether it did, and has not ended instead.
