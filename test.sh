@@ -111,6 +111,17 @@ provide_browser() {
     fail 'chromium could not be installed' "$how" "its log is $cache/chromium.log"
 }
 
+# A server of Redis for the tests of functions that speak with one; each test runs one of its own.
+provide_redis() {
+  command -v redis-server >/dev/null 2>&1 && return
+  local how='Debian: apt-get install redis-server; elsewhere put a `redis-server` into PATH'
+  { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; } || fail 'no `redis-server` is on this machine' "$how"
+  printf '   installing redis-server with apt-get\n'
+  { apt-get install -qq -y --no-install-recommends redis-server ||
+    { apt-get update -qq && apt-get install -qq -y --no-install-recommends redis-server; }; } >"$cache/redis.log" 2>&1 ||
+    fail 'redis-server could not be installed' "$how" "its log is $cache/redis.log"
+}
+
 provide() {
   need cargo 'https://rustup.rs'
   command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 ||
@@ -120,6 +131,7 @@ provide() {
   fi
   provide_python
   provide_browser
+  provide_redis
   export SEDGE_TEST_MODELS=${SEDGE_TEST_MODELS:-$HOME/.cache/sedge/models}
   mkdir -p "$SEDGE_TEST_MODELS"
   export SEDGE_TEST_GUESTS=${SEDGE_TEST_GUESTS:-$HOME/.cache/sedge/guests}

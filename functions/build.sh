@@ -18,7 +18,7 @@ componentize=$cache/tools/debug/componentize
 PATH=$cache/bin:/usr/bin:$PATH CARGO_TARGET_DIR=$cache/rust \
     cargo build --locked --release --manifest-path "$here/Cargo.toml" --target "$target" \
     --config "build.rustflags=['--remap-path-prefix=$here=functions','--remap-path-prefix=$HOME=home']"
-for guest in agent component environ fixed keep probe shape tick web; do
+for guest in agent component dial environ fixed hear keep probe shape tick web; do
     "$componentize" "$cache/rust/$target/release/$guest.wasm" "$here/$guest.wasm"
 done
 

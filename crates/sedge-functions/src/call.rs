@@ -165,7 +165,7 @@ pub(crate) struct Spent {
 /// The answer of an instance, and what it used.
 pub(crate) type Run<V> = (Result<V, CallError>, Spent);
 
-/// A linked component that exports `process`, or what is called at a time.
+/// A linked component that exports `process`, or what is called at a time or by a message.
 pub(crate) struct Program<T: 'static> {
     pub(crate) instances: InstancePre<T>,
     pub(crate) export: ComponentExportIndex,
@@ -179,6 +179,20 @@ pub(crate) enum Shape {
     Process,
     /// `handle-cron-event` of `fermyon:spin-cron@2.0.0`: it gets the time and gives nothing.
     Cron,
+    /// `handle-message` of `fermyon:spin/inbound-redis`: it gets a message and gives nothing.
+    Message,
+}
+
+/// Why a program that is called by messages failed.
+#[derive(Debug, Clone, Copy, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "the engine makes them of what a guest returns")]
+enum HandleError {
+    #[component(name = "success")]
+    Success,
+    #[component(name = "error")]
+    Error,
 }
 
 /// What a program that is called at a time is told.
@@ -241,6 +255,15 @@ pub(crate) async fn call<T: Guarded>(
         let timestamp = Clock::machine().now().as_millis() / 1000;
         let (answer,) = handle.call_async(store, (CronMetadata { timestamp },)).await?;
         return Ok(answer.map(|()| Box::default()).map_err(|CronError::Other(words)| words));
+    }
+    if program.shape == Shape::Message {
+        let handle = instance
+            .get_typed_func::<(&[u8],), (Result<(), HandleError>,)>(&mut *store, program.export)?;
+        let (answer,) = handle.call_async(store, (input,)).await?;
+        return Ok(match answer {
+            Ok(()) | Err(HandleError::Success) => Ok(Box::default()),
+            Err(HandleError::Error) => Err("`handle-message` returned an error".to_owned()),
+        });
     }
     let process = instance
         .get_typed_func::<(&[u8],), (Result<Box<[u8]>, String>,)>(&mut *store, program.export)?;

@@ -38,11 +38,11 @@ pub struct FunctionsSection {
     /// How much precompiled code is kept on disk, such as `1GiB`; the oldest goes first.
     #[serde(deserialize_with = "size_from_text")]
     pub cache_size: ByteSize,
-    /// How far functions reach that are deployed with places to send requests to: `none`, or `public`
-    /// addresses and what `local_places` names.
+    /// How far functions reach that are deployed with places to send requests or open connections to: `none`, or
+    /// `public` addresses and what `local_places` names.
     pub outbound: Reach,
     /// Places on this machine and its networks that functions may be deployed with, such as
-    /// `http://127.0.0.1:8080`; at most 64.
+    /// `http://127.0.0.1:8080`, `redis://127.0.0.1` or `tcp://10.0.0.0/8:5432`; at most 64.
     pub local_places: Vec<Place>,
 }
 

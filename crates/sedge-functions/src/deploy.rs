@@ -131,10 +131,18 @@ pub enum DeployError {
         /// The imports' names.
         import: String,
     },
+    /// The node's configuration does not let functions reach a server whose messages call it.
+    #[error(
+        "functions of this node may not reach {address}: `functions.local_places` does not name it, or `functions.outbound` is `none`"
+    )]
+    Unreachable {
+        /// Where the server is.
+        address: String,
+    },
     /// The component exports nothing that can be called.
     #[error(
         "the component exports neither `process: func(input: list<u8>) -> result<list<u8>, string>` \
-         nor `wasi:http/incoming-handler@0.2` nor `handle-cron-event`"
+         nor `wasi:http/incoming-handler@0.2` nor `handle-cron-event` nor `fermyon:spin/inbound-redis`"
     )]
     NoEntry,
     /// The node stops.
@@ -156,6 +164,7 @@ impl DeployError {
             | Self::Refused { .. }
             | Self::NoEntry => ErrorKind::Invalid,
             Self::OtherContent { .. } => ErrorKind::Corrupt,
+            Self::Unreachable { .. } => ErrorKind::Denied,
             Self::Import { .. } => ErrorKind::Unsupported,
             Self::Stopping => ErrorKind::Unavailable,
         }
@@ -175,6 +184,7 @@ impl DeployError {
             Self::Refused { .. } => "component_refused",
             Self::Import { .. } => "import_unsupported",
             Self::NoEntry => "no_entry",
+            Self::Unreachable { .. } => "unreachable_server",
             Self::Stopping => "stopping",
         }
     }
@@ -236,6 +246,17 @@ fn within(what: &'static str, lengths: &[usize]) -> Result<(), DeployError> {
     Ok(())
 }
 
+impl Entry {
+    /// Returns whether messages call it.
+    pub(crate) fn handles_messages(&self) -> bool {
+        match self {
+            Self::Bare(it) => it.shape == Shape::Message,
+            Self::Process(it, _) => it.shape == Shape::Message,
+            Self::Http(..) => false,
+        }
+    }
+}
+
 /// How a component is called.
 pub(crate) enum Entry {
     /// It exports `process` and imports nothing.
@@ -269,7 +290,7 @@ pub(crate) fn link(
             continue;
         };
         // What another server answers is different the next time.
-        let leaves = known.name == OUTGOING && surroundings.way.is_some();
+        let leaves = OUTGOING.contains(&known.name) && surroundings.way.is_some();
         replayable &= known.replayable && !leaves;
     }
     if !lacking.is_empty() {
@@ -285,14 +306,27 @@ pub(crate) fn link(
     let exported = |name: &str, fits: fn(&ComponentItem) -> bool| {
         kind.get_export(engine, name).is_some_and(|it| fits(&it.ty))
     };
-    let (name, shape) = match exported("process", is_process) {
-        true => ("process", Shape::Process),
-        false if exported(CRON, is_cron) => (CRON, Shape::Cron),
-        false => return Err(DeployError::NoEntry),
+    let handles = |it: &ComponentItem| match it {
+        ComponentItem::ComponentInstance(it) => {
+            it.get_export(engine, HANDLE).is_some_and(|it| is_handler(&it.ty))
+        }
+        _ => false,
     };
-    let Some(export) = component.get_export_index(None, name) else {
+    let (name, shape) = if exported("process", is_process) {
+        ("process", Shape::Process)
+    } else if exported(CRON, is_cron) {
+        (CRON, Shape::Cron)
+    } else if kind.get_export(engine, INBOUND).is_some_and(|it| handles(&it.ty)) {
+        (INBOUND, Shape::Message)
+    } else {
         return Err(DeployError::NoEntry);
     };
+    let export = component.get_export_index(None, name);
+    let export = match shape {
+        Shape::Message => export.and_then(|it| component.get_export_index(Some(&it), HANDLE)),
+        Shape::Process | Shape::Cron => export,
+    };
+    let Some(export) = export else { return Err(DeployError::NoEntry) };
     let entry = if bare {
         let instances = Linker::new(engine).instantiate_pre(component).map_err(refused)?;
         Entry::Bare(Program { instances, export, shape })
@@ -301,11 +335,24 @@ pub(crate) fn link(
         Entry::Process(Program { instances, export, shape }, surroundings)
     };
     // The time that such a program is told is another one the next time.
-    Ok((entry, replayable && shape == Shape::Process))
+    Ok((entry, replayable && shape != Shape::Cron))
 }
 
 /// What is exported by a component that is called at a time.
 const CRON: &str = "handle-cron-event";
+
+/// What is exported by a component that is called by messages, and the function in it.
+const INBOUND: &str = "fermyon:spin/inbound-redis";
+const HANDLE: &str = "handle-message";
+
+/// Returns whether this is `func(list<u8>) -> result`; the engine looks more closely when it is called.
+fn is_handler(item: &ComponentItem) -> bool {
+    let ComponentItem::ComponentFunc(function) = item else { return false };
+    let bytes = |it: &Type| matches!(it, Type::List(list) if list.ty() == Type::U8);
+    let (mut params, mut results) = (function.params(), function.results());
+    let takes = params.len() == 1 && params.next().is_some_and(|(_, it)| bytes(&it));
+    takes && !function.async_() && matches!(results.next(), Some(Type::Result(_)))
+}
 
 /// Returns whether this is `func(record) -> result`; the engine looks more closely when it is called.
 fn is_cron(item: &ComponentItem) -> bool {

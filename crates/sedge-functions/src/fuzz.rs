@@ -10,6 +10,7 @@ pub const TARGETS: &[Target] = &[
     ("functions_component", crate::deploy::feed),
     ("functions_manifest", crate::spin::feed),
     ("functions_outbound", crate::outbound::feed),
+    ("functions_redis", crate::redis::feed),
 ];
 
 #[cfg(test)]
@@ -81,12 +82,25 @@ mod tests {
         for (name, text) in [
             ("sound.read", added),
             ("place.read", "http://[2001:db8::1]:8080"),
+            ("network.read", "*://10.0.0.0/8:8000..9000"),
             ("truncated.refused", &added[..30]),
             ("malformed.refused", "https://a x={lower}"),
             ("star.refused", "https://a.*.b"),
             ("framing.refused", "https://a content-length=0"),
         ] {
             named.push(("functions_outbound", name, text.into()));
+        }
+        let list = "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$2\r\nhi\r\n";
+        for (name, text) in [
+            ("sound.read", list.to_owned()),
+            ("number.read", ":-1\r\n".to_owned()),
+            ("error.read", "-ERR no\r\n".to_owned()),
+            ("truncated.refused", list[..list.len() - 3].to_owned()),
+            ("malformed.refused", list.replace("$4", "$9")),
+            ("huge.refused", "$99999999999\r\n".to_owned()),
+            ("deep.refused", "*1\r\n".repeat(2000)),
+        ] {
+            named.push(("functions_redis", name, text.into()));
         }
         named.push((
             "functions_outbound",

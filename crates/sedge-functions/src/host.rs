@@ -1,11 +1,13 @@
 //! What guests may import: a list of interfaces, and the state behind them.
 //!
-//! No files, no sockets: interpreters and C libraries import both, so the interfaces are there, but there is no folder to
-//! open, and every socket is refused. HTTP goes out where the deployment and the node say, and nowhere without them.
+//! No files: interpreters and C libraries import them, so the interfaces are there, but there is no folder to open. HTTP
+//! requests and TCP connections go out where the deployment and the node say, and nowhere without them; nobody listens.
 
 mod http;
 mod key_value;
 mod keyvalue;
+mod redis;
+mod sockets;
 mod sqlite;
 mod variables;
 mod wasi;
@@ -37,6 +39,9 @@ const fn differs(name: &'static str) -> Interface {
 
 /// What a component that is called at times speaks of.
 const CRON_TYPES: &str = "fermyon:spin-cron/cron-types@2.0.0";
+
+/// What a component that is called by messages speaks of; alone of all it has no version.
+const REDIS_TYPES: &str = "fermyon:spin/redis-types";
 
 /// Every interface that guests may import: in version 0.2 where no other is named.
 pub(crate) const INTERFACES: &[Interface] = &[
@@ -70,6 +75,8 @@ pub(crate) const INTERFACES: &[Interface] = &[
     differs(keyvalue::BATCH),
     differs(sqlite::SPIN),
     same(CRON_TYPES),
+    same(REDIS_TYPES),
+    differs(redis::SPIN),
     same("wasi:sockets/instance-network"),
     same("wasi:sockets/ip-name-lookup"),
     same("wasi:sockets/network"),
@@ -82,6 +89,9 @@ pub(crate) const INTERFACES: &[Interface] = &[
 /// Returns the interface that an import means, such as `wasi:io/poll@0.2.9`, or `None` when guests
 /// may not have it.
 pub(crate) fn interface(import: &str) -> Option<&'static Interface> {
+    if import == REDIS_TYPES {
+        return INTERFACES.iter().find(|it| it.name == REDIS_TYPES);
+    }
     let (name, version) = import.split_once('@')?;
     if let Some(exact) = INTERFACES.iter().find(|it| it.name == import) {
         return Some(exact);
@@ -96,8 +106,8 @@ pub(crate) struct Bare {
     pub(crate) guard: Guard,
 }
 
-/// The interface by which requests leave.
-pub(crate) const OUTGOING: &str = "wasi:http/outgoing-handler";
+/// The interfaces by which requests and connections leave.
+pub(crate) const OUTGOING: [&str; 2] = ["wasi:http/outgoing-handler", "wasi:sockets/tcp"];
 
 impl Guarded for Bare {
     fn guard(&mut self) -> &mut Guard {
@@ -113,13 +123,16 @@ impl Guarded for Bare {
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Wasi>> {
     let mut linker = Linker::new(engine);
     wasi::link(&mut linker)?;
+    sockets::link(&mut linker)?;
     http::link(&mut linker)?;
     variables::link(&mut linker)?;
     key_value::link(&mut linker)?;
     keyvalue::link(&mut linker)?;
     sqlite::link(&mut linker)?;
-    // It has types alone.
+    redis::link(&mut linker)?;
+    // They have types alone.
     linker.instance(CRON_TYPES)?;
+    linker.instance(REDIS_TYPES)?;
     Ok(linker)
 }
 
@@ -136,5 +149,7 @@ mod tests {
         assert_eq!(interface("fermyon:spin/variables@3.0.0"), None);
         assert_eq!(interface("wasi:keyvalue/store@0.2.0"), None);
         assert_eq!(interface("wasi:io/poll"), None);
+        assert!(interface("fermyon:spin/redis-types").is_some());
+        assert_eq!(interface("fermyon:spin/redis-types@2.0.0"), None);
     }
 }

@@ -9,8 +9,8 @@
 //!
 //! An application ([`App`]) is several functions; what it keeps is in the node's store, by its name.
 //!
-//! Invariants: guests reach no file, no other guest, of what is kept only their application's, and by
-//! HTTP the places alone that both their deployment and the node name; no guest is ever given a secret that is sent for it; no guest runs without all four
+//! Invariants: guests reach no file, no other guest, of what is kept only their application's, and of
+//! the network the places alone that their deployment names and the node allows; no guest listens; no guest is ever given a secret that is sent for it; no guest runs without all four
 //! limits, nor holds a thread longer than a tick of 10 ms; no deployed component is compiled when a
 //! task comes in; machine code from disk is run only when this node wrote it.
 //!
@@ -48,6 +48,7 @@ mod metrics;
 mod nesting;
 mod outbound;
 mod precompiled;
+mod redis;
 pub mod repair;
 mod runtime;
 mod spin;
@@ -63,5 +64,6 @@ pub use outbound::{
     Added, Bound, LEAST_SECRET, MOST_SECRET, NoSecrets, Outbound, OutboundError, Place, Reach,
     Secrets, check_secret_name,
 };
+pub use redis::{Address, AddressError, Channel, Hearing, RedisError, WireError};
 pub use runtime::{Runtime, RuntimeError};
 pub use spin::{App, AppError, Given, Match, Part, Route, RouteError, Share, pick, share_of};

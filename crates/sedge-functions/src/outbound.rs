@@ -1,4 +1,4 @@
-//! Where a function may send requests, and what the host adds to them on their way.
+//! Where a function may send requests and open connections, and what the host adds to requests on their way.
 //!
 //! Invariants: what is not named is refused; a secret is put into a request after the guest has let go
 //! of it, the guest never sees that request again, and an answer that repeats the secret is broken off; a
@@ -22,8 +22,8 @@ pub use secrets::{Bound, LEAST_SECRET, MOST_SECRET, NoSecrets, Secrets, check_se
 pub use walls::Reach;
 
 pub(crate) use added::{FillError, Filled};
-pub(crate) use place::Aim;
-pub(crate) use send::{Answered, Client, Sending, Transfer};
+pub(crate) use place::{Aim, Scheme};
+pub(crate) use send::{Answered, Client, Sending, Stream, Transfer, connect};
 pub(crate) use walls::Walls;
 
 /// The longest place, header or value with its gaps, in bytes.
@@ -54,7 +54,7 @@ impl OutboundError {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outbound {
-    /// Where it may send requests; nowhere when empty.
+    /// Where it may send requests and open connections; nowhere when empty.
     pub places: Vec<Place>,
     /// Headers that the host adds.
     pub headers: Vec<Added>,
@@ -68,6 +68,16 @@ impl Outbound {
 
     pub(crate) fn covers(&self, aim: &Aim) -> bool {
         self.places.iter().any(|it| it.covers(aim))
+    }
+
+    /// Returns whether it may open connections of its own anywhere.
+    pub(crate) fn has_sockets(&self) -> bool {
+        self.places.iter().any(|it| it.takes(Scheme::Tcp))
+    }
+
+    /// Returns whether it may look up the addresses of a host for connections of its own.
+    pub(crate) fn looks_up(&self, host: &str) -> bool {
+        self.places.iter().any(|it| it.takes(Scheme::Tcp) && it.names(host))
     }
 
     /// Returns the headers for a request; `Err` says what its node lacks.
@@ -98,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "(https?://)?[a-zA-Z.*:\\[\\]@/?0-9 -]{0,40}( x=[{}A-Z]{0,9})?") {
+        fn any_text_is_read_or_refused(text in "((https?|tcp|rediss?|[*])://)?[a-zA-Z.*:\\[\\]@/?0-9 -]{0,40}( x=[{}A-Z]{0,9})?") {
             prop_assert_eq!(feed(text.as_bytes()), text.parse::<Added>().is_ok() || text.parse::<Place>().is_ok());
         }
     }

@@ -1,6 +1,7 @@
 //! The engine, its cache and its places, shared by all functions of a node.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,6 +25,7 @@ use crate::function::Function;
 use crate::host::{self, Belongings, Surroundings, Wasi, Way};
 use crate::limits::Limits;
 use crate::outbound::{Client, NoSecrets, Outbound, Reach, Secrets, Walls};
+use crate::redis::Channel;
 use crate::spin::Share;
 use crate::ticker::{Running, Ticker};
 use crate::{CacheError, FunctionsConfig};
@@ -208,12 +210,18 @@ impl Runtime {
             name, summary, env, args, share, outbound, mut labels, idempotence, ..
         } = deployment;
         let way = self.way(&name, outbound)?;
+        let heard = share.as_ref().is_some_and(|it| !it.channels.is_empty());
+        self.may_hear(share.as_ref().map(|it| it.channels.as_slice()).unwrap_or_default())?;
         labels.extend(share.iter().flat_map(Share::labels));
         let store = self.store.clone();
         let belongings = Arc::new(Belongings { share: share.unwrap_or_default(), store });
         let surroundings = Surroundings { env, args, belongings, way };
         let engine = &self.shared.engine;
         let (entry, replayable) = deploy::link(engine, &self.linker, &component, surroundings)?;
+        if heard && !entry.handles_messages() {
+            let must_be = "of a component that exports `fermyon:spin/inbound-redis`";
+            return Err(DeployError::Setting { what: "channels", must_be });
+        }
         Deployed { name: &name, content: id, precompiled, took: started.elapsed() }.emit();
         let descriptor = Function::describe(name, summary, labels, limits).with_proof(
             idempotence,
@@ -221,6 +229,32 @@ impl Runtime {
             id,
         );
         Ok(Arc::new(Function::new(descriptor, entry, limits, Arc::clone(&self.shared))))
+    }
+
+    /// Checks that the node's configuration lets functions reach the servers of channels, as far as that is known without
+    /// looking up names.
+    fn may_hear(&self, channels: &[Channel]) -> Result<(), DeployError> {
+        let refused = |it: &&Channel| {
+            let aim = it.address.aim();
+            let literal = match aim.host() {
+                "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+                host => host.parse::<IpAddr>().ok(),
+            };
+            let known = literal.map(|it| SocketAddr::new(it, aim.port));
+            self.walls.reach == Reach::None || known.is_some_and(|it| !self.walls.allow(aim, &[it]))
+        };
+        match channels.iter().find(refused) {
+            None => Ok(()),
+            Some(channel) => Err(DeployError::Unreachable { address: channel.address.to_string() }),
+        }
+    }
+
+    pub(crate) fn walls(&self) -> &Walls {
+        &self.walls
+    }
+
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Returns how requests of a function leave, if it has places to send them to.

@@ -1,5 +1,8 @@
 //! Bringing a component to nodes: by content, stored before it is acknowledged.
 
+mod apps;
+mod channels;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +19,8 @@ use crate::placing::Chosen;
 use crate::remote::OPEN_WITHIN;
 use crate::view::{Deploy, DeployOptions, Deployed};
 use crate::wire::{self, DeployHead, Request, WireError};
+
+pub(crate) use channels::Channels;
 
 /// How long one node may take to receive, compile and store a component.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -106,9 +111,10 @@ impl Node {
             options: serde_json::to_string(&options).map_err(internal)?,
             deployed_at: self.clock.now(),
         };
+        let share = options.share.clone();
         let function = self
             .engine
-            .deploy(deployment(name, wasm.clone(), expect, options))
+            .deploy(deployment(name.clone(), wasm.clone(), expect, options))
             .await
             .map_err(refused)?;
         let content = stored.content;
@@ -120,6 +126,7 @@ impl Node {
         self.store.deployments().put(stored).await.map_err(|it| unwritten(it.kind(), it))?;
         let limit = self.config.node.max_tasks.get();
         self.registry.offer(function, limit)?;
+        self.plans.channels.set(&name, share.as_ref(), self.clock.now());
         self.changed.notify_one();
         Ok(content)
     }
@@ -179,11 +186,13 @@ impl Node {
                 let wasm = self.store.blobs().get(stored.content).await.map_err(internal)?;
                 let options: DeployOptions =
                     serde_json::from_str(&stored.options).map_err(internal)?;
+                let share = options.share.clone();
                 let function = self
                     .engine
-                    .deploy(deployment(name, wasm.into(), Some(stored.content), options))
+                    .deploy(deployment(name.clone(), wasm.into(), Some(stored.content), options))
                     .await
                     .map_err(refused)?;
+                self.plans.channels.set(&name, share.as_ref(), self.clock.now());
                 self.registry.offer(function, self.config.node.max_tasks.get())
             };
             if let Err(failure) = again.await {

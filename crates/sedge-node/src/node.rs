@@ -414,6 +414,7 @@ impl Node {
     pub async fn undeploy(&self, name: &Name) -> Result<bool, Failure> {
         let stored = self.store.deployments().remove(name.as_str()).await.map_err(internal)?;
         let withdrawn = self.registry.withdraw(name);
+        self.plans.channels.set(name, None, self.clock.now());
         self.changed.notify_one();
         Ok(withdrawn || stored)
     }

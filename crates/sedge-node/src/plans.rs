@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use sedge_capability::Failure;
 
+use crate::deploy::Channels;
 use crate::node::Node;
 use batches::Batches;
 use rollouts::Rollouts;
@@ -33,6 +34,8 @@ pub(crate) struct Plans {
     schedules: Schedules,
     rollouts: Rollouts,
     batches: Batches,
+    /// What is done whenever a message comes.
+    pub(crate) channels: Channels,
 }
 
 impl Plans {
@@ -42,6 +45,7 @@ impl Plans {
             schedules: Schedules::default(),
             rollouts: Rollouts::default(),
             batches: Batches::new(max_tasks),
+            channels: Channels::default(),
         }
     }
 }

@@ -273,6 +273,7 @@ impl Node {
         self.receive().await?;
         self.spread_graph();
         self.remember_plans().await?;
+        self.watch_channels();
         self.remember_plugins().await?;
         let beating = Arc::clone(self);
         self.scope.spawn("beat", async move |cancel| {

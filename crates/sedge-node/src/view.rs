@@ -419,3 +419,35 @@ pub struct RevokedView {
     /// Names of those that could not be reached: any member tells them when they connect.
     pub not_yet: Vec<String>,
 }
+
+/// A channel that a function of this node hears.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelView {
+    /// The application.
+    pub app: String,
+    /// The function that its messages call.
+    pub function: Name,
+    /// Its name.
+    pub channel: String,
+    /// The server, without a login.
+    pub server: String,
+    /// Whether it is heard now.
+    pub heard: bool,
+    /// Why not.
+    pub why: Option<String>,
+    /// Since when that is so.
+    pub since: Timestamp,
+    /// How many messages came since it was deployed, or the node was started.
+    pub messages: u64,
+    /// How many of them the function failed on.
+    pub failed: u64,
+}
+
+/// What was forgotten of an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppForgotten {
+    /// How many keys of its stores.
+    pub keys: u64,
+    /// How many of its databases.
+    pub databases: u64,
+}

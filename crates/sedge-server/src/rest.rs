@@ -5,6 +5,7 @@
 
 mod admission;
 mod approvals;
+mod apps;
 mod artifacts;
 mod audit;
 mod batches;
@@ -145,6 +146,8 @@ fn work_routes() -> Router<Shared> {
         get(schedules::list).post(schedules::add).layer(DefaultBodyLimit::max(WISH_LIMIT));
     Router::new()
         .route("/functions/{name}", put_function)
+        .route("/channels", get(apps::channels))
+        .route("/apps/{name}/data", delete(apps::forget))
         .route("/secrets", get(secrets::list))
         .route("/secrets/{name}", put(secrets::set).delete(secrets::remove))
         .route("/batches", batches)

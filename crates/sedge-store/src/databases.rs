@@ -189,6 +189,22 @@ pub(crate) fn path(store: &Path, app: &str, label: &str) -> Result<PathBuf, Data
     Ok(store.with_file_name("databases").join(app).join(format!("{label}.db")))
 }
 
+/// Removes every database of an application; returns how many there were.
+pub(crate) fn forget(store: &Path, app: &str) -> Result<u64, DatabaseError> {
+    let file = path(store, app, "label")?;
+    let Some(folder) = file.parent() else { return Ok(0) };
+    let inside = match fs::read_dir(folder) {
+        Ok(inside) => inside,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(DatabaseError::Io(error)),
+    };
+    let ours = inside.flatten().filter(|it| it.path().extension().is_some_and(|it| it == "db"));
+    let count = ours.count() as u64;
+    fs::remove_dir_all(folder).map_err(DatabaseError::Io)?;
+    folder.parent().map_or(Ok(()), sync_folder).map_err(DatabaseError::Io)?;
+    Ok(count)
+}
+
 /// Opens or makes the file, and closes what a stranger's SQL must not reach.
 pub(crate) fn open(path: &Path, disk: Disk) -> Result<Database, DatabaseError> {
     make(path).map_err(DatabaseError::Io)?;
@@ -305,7 +321,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::store::Store;
+    use crate::store::{Forgotten, Store};
 
     async fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
@@ -343,6 +359,28 @@ mod tests {
         assert!(run(&other, "SELECT * FROM t").await.is_err());
         let file = folder.path().join("databases/shop/default.db");
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn what_an_application_has_kept_is_forgotten_when_it_is_asked_for_and_no_other_s() {
+        let (folder, store) = store().await;
+        for app in ["shop", "club"] {
+            let database = store.database(app, "default").await.unwrap();
+            run(&database, "CREATE TABLE t (a)").await.unwrap();
+            let keys = store.key_values(app, "default");
+            keys.change(vec![("a".to_owned(), Some(b"1".to_vec()))]).await.unwrap();
+        }
+        assert_eq!(store.forget_app("shop").await.unwrap(), Forgotten { keys: 1, databases: 1 });
+        assert_eq!(store.forget_app("shop").await.unwrap(), Forgotten::default());
+        assert!(store.forget_app("../databases").await.is_err());
+        assert!(!folder.path().join("databases/shop").exists());
+        assert!(folder.path().join("databases/club/default.db").is_file());
+        let get = async |app: &str| {
+            store.key_values(app, "default").get(vec!["a".to_owned()]).await.unwrap()
+        };
+        assert_eq!((get("shop").await, get("club").await), (vec![None], vec![Some(b"1".to_vec())]));
+        let again = store.database("shop", "default").await.unwrap();
+        assert!(run(&again, "SELECT * FROM t").await.is_err(), "a new one");
     }
 
     #[tokio::test]

@@ -139,6 +139,12 @@ impl KeyValues {
     }
 }
 
+/// Forgets every key of an application; returns how many there were.
+pub(crate) fn forget(database: &Connection, app: &str) -> Result<u64, Fault> {
+    database.execute("DELETE FROM key_value_sums WHERE app = ?1", [app])?;
+    Ok(database.execute("DELETE FROM key_values WHERE app = ?1", [app])? as u64)
+}
+
 fn check((key, value): &Change) -> Result<(), Fault> {
     Fault::check_len("the key", key.len(), MOST_KEY)?;
     Fault::check_len("the value", value.as_ref().map_or(0, Vec::len), MOST_VALUE)

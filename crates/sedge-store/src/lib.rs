@@ -72,4 +72,4 @@ pub use quorum::{Quorum, QuorumChange, StoredQuorum};
 pub use receipts::{AppendError, CountersignError, Receipts, Role, StoredReceipt};
 pub use revocations::{Revocations, StoredRevocation, Subject};
 pub use settings::Settings;
-pub use store::Store;
+pub use store::{Forgotten, Store};

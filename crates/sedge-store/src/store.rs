@@ -22,7 +22,7 @@ use crate::events::{self, Metrics};
 use crate::fault::Fault;
 use crate::graph::GraphArea;
 use crate::inputs::Inputs;
-use crate::key_values::KeyValues;
+use crate::key_values::{self, KeyValues};
 use crate::members::Members;
 use crate::open::{self, OpenError};
 use crate::plans::Plans;
@@ -55,6 +55,15 @@ struct Inner {
     metrics: Arc<Metrics>,
     /// Keeps other processes out for as long as the store lives.
     _lock: File,
+}
+
+/// What was forgotten of an application.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// How many keys.
+    pub keys: u64,
+    /// How many databases.
+    pub databases: u64,
 }
 
 impl Store {
@@ -212,6 +221,24 @@ impl Store {
         let disk = self.inner.disk.clone();
         let opened = disk.clone().run(move || databases::open(&path, disk)).await;
         opened.unwrap_or(Err(DatabaseError::Closed))
+    }
+
+    /// Forgets everything that an application has kept: its keys, and its databases.
+    ///
+    /// Calls that are under way may keep something again.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`] when the name cannot be an application's, or a file cannot be removed.
+    pub async fn forget_app(&self, app: &str) -> Result<Forgotten, DatabaseError> {
+        databases::path(&self.inner.path, app, "label")?;
+        let (name, path) = (app.to_owned(), self.inner.path.clone());
+        let keys = self.write(move |database| key_values::forget(database, &name)).await;
+        let keys = keys.map_err(|it: Fault| DatabaseError::Database { reason: it.to_string() })?;
+        let name = app.to_owned();
+        let removed = self.inner.disk.clone().run(move || databases::forget(&path, &name)).await;
+        let databases = removed.unwrap_or(Err(DatabaseError::Closed))?;
+        Ok(Forgotten { keys, databases })
     }
 
     /// Returns small settings by key.

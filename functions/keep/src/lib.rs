@@ -6,6 +6,7 @@ wit_bindgen::generate!({ path: "wit", world: "keep", generate_all });
 use std::fmt::Debug;
 
 use fermyon::spin::key_value::Store;
+use fermyon::spin::redis::{Connection as Server, RedisParameter};
 use fermyon::spin::sqlite::{Connection, Value};
 use wasi::keyvalue::atomics::{Cas, CasError, increment, swap};
 use wasi::keyvalue::batch::{delete_many, get_many, set_many};
@@ -35,6 +36,7 @@ fn done(line: &str) -> String {
     let told = match door {
         "spin" => spin(label, rest),
         "wasi" => wasi_keyvalue(label, rest),
+        "redis" => redis(label, rest),
         "sql" => sql(label, &[rest]),
         // Several statements on one connection.
         "sqls" => sql(label, &rest.split("; ").collect::<Vec<_>>()),
@@ -104,6 +106,46 @@ fn wasi_keyvalue(label: &str, rest: &str) -> Told {
             let got = get_many(&bucket, &keys).map_err(words)?;
             let told = got.into_iter().map(|(key, value)| format!("{key}={}", text(value)));
             Ok(told.collect::<Vec<_>>().join(","))
+        }
+        _ => Err("what?".to_owned()),
+    }
+}
+
+/// Asks a server of Redis.
+fn redis(address: &str, rest: &str) -> Told {
+    let server = Server::open(address).map_err(words)?;
+    let texts = |them: &[&str]| them.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    match *rest.split(' ').collect::<Vec<_>>() {
+        ["get", key] => server.get(key).map(text).map_err(words),
+        ["set", key, value] => server.set(key, &value.as_bytes().to_vec()).map(|()| "set".to_owned()).map_err(words),
+        ["publish", channel, message] => {
+            server.publish(channel, &message.as_bytes().to_vec()).map(|()| "published".to_owned()).map_err(words)
+        }
+        ["incr", key] => server.incr(key).map(|it| it.to_string()).map_err(words),
+        ["del", ref keys @ ..] => server.del(&texts(keys)).map(|it| it.to_string()).map_err(words),
+        ["sadd", key, ref values @ ..] => server.sadd(key, &texts(values)).map(|it| it.to_string()).map_err(words),
+        ["srem", key, ref values @ ..] => server.srem(key, &texts(values)).map(|it| it.to_string()).map_err(words),
+        ["smembers", key] => {
+            let mut members = server.smembers(key).map_err(words)?;
+            members.sort();
+            Ok(members.join(","))
+        }
+        ["execute", command, ref arguments @ ..] => {
+            let argument = |it: &&str| match it.parse() {
+                Ok(number) => RedisParameter::Int64(number),
+                Err(_) => RedisParameter::Binary(it.as_bytes().to_vec()),
+            };
+            let arguments: Vec<RedisParameter> = arguments.iter().map(argument).collect();
+            server.execute(command, &arguments).map(words).map_err(words)
+        }
+        ["many"] => {
+            let mut servers = vec![server];
+            loop {
+                match Server::open(address) {
+                    Ok(server) => servers.push(server),
+                    Err(error) => break Ok(format!("{} {}", servers.len(), words(error))),
+                }
+            }
         }
         _ => Err("what?".to_owned()),
     }

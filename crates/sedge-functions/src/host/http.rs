@@ -18,9 +18,14 @@ use crate::outbound::{Aim, Answered, Client, Outbound, Secrets, Sending, Transfe
 /// The most requests of one guest that are under way at the same time.
 const MOST_SENDING: usize = 32;
 /// The most refusals of one task that are logged.
-const MOST_TOLD: u32 = 8;
+pub(super) const MOST_TOLD: u32 = 8;
+/// Why a place is refused that nobody has named.
+pub(super) const NOT_NAMED: &str = "the function was not deployed with this place";
+/// Why a place is refused that the node does not let functions reach.
+pub(super) const NOT_LOCAL: &str =
+    "it is on this machine or its networks, and `functions.local_places` does not name it";
 
-/// What lets requests of one function out.
+/// What lets requests and connections of one function out.
 #[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) function: String,
@@ -45,6 +50,16 @@ impl Gate {
         Self { way: way.cloned(), sending: Arc::new(Semaphore::new(places)), told: 0 }
     }
 
+    /// Returns what a connection to a server may go by, if the function was deployed with the place.
+    pub(super) fn way_to(&mut self, aim: &Aim) -> Option<Arc<Way>> {
+        let way = self.way.clone()?;
+        if way.outbound.covers(aim) {
+            return Some(way);
+        }
+        self.refused(&way, aim, &NOT_NAMED);
+        None
+    }
+
     /// Checks a request and puts into it what the host adds.
     fn prepare(
         &mut self,
@@ -58,7 +73,7 @@ impl Gate {
             return Err(Error::HttpRequestMethodInvalid);
         }
         if !way.outbound.covers(&aim) {
-            self.refused(&way, &aim, &"the function was not deployed with this place");
+            self.refused(&way, &aim, &NOT_NAMED);
             return Err(Error::HttpRequestDenied);
         }
         let mut secrets = Vec::new();
@@ -106,8 +121,7 @@ impl WasiHttpHooks for Gate {
             let aim = sending.aim.clone();
             let answered = sending.send().await;
             if matches!(answered, Err(Error::DestinationIpProhibited)) {
-                let why = "it is on this machine or its networks, and `functions.local_places` does not name it";
-                OutboundRefused { function: &function, to: &aim, why: &why }.emit();
+                OutboundRefused { function: &function, to: &aim, why: &NOT_LOCAL }.emit();
             }
             answered
         })

@@ -1,5 +1,4 @@
-//! `wasi:cli`, `wasi:clocks`, `wasi:io` and `wasi:random` of version 0.2, and the empty shells of `wasi:filesystem` and
-//! `wasi:sockets`.
+//! `wasi:cli`, `wasi:clocks`, `wasi:io` and `wasi:random` of version 0.2, and the empty shell of `wasi:filesystem`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,6 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::http::{Gate, Way};
+use super::sockets::Sockets;
 use crate::guard::{Guard, Guarded};
 use crate::spin::Share;
 
@@ -26,7 +26,7 @@ pub(crate) struct Surroundings {
     pub(crate) args: Vec<String>,
     /// What it has from its application; nothing when it stands alone.
     pub(crate) belongings: Arc<Belongings>,
-    /// How its requests leave; `None` lets nothing out.
+    /// How its requests and connections leave; `None` lets nothing out.
     pub(crate) way: Option<Arc<Way>>,
 }
 
@@ -47,13 +47,16 @@ impl Belongings {
 /// The state of a guest that imports something.
 pub(crate) struct Wasi {
     guard: Guard,
-    wasi: WasiCtx,
+    pub(super) wasi: WasiCtx,
     pub(super) table: ResourceTable,
     pub(super) http: WasiHttpCtx,
     pub(super) gate: Gate,
+    pub(super) sockets: Sockets,
     pub(super) belongings: Arc<Belongings>,
     /// How many connections to databases it has.
     pub(super) databases: usize,
+    /// How many connections to servers of Redis it has.
+    pub(super) servers: usize,
 }
 
 impl fmt::Debug for Wasi {
@@ -70,8 +73,9 @@ impl Wasi {
             wasi.env(key, value);
         }
         wasi.args(&surroundings.args).max_random_size(MOST_RANDOM);
-        // No folder is opened for a guest, and this is what refuses every socket and every name.
-        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        // No folder is opened for a guest.
+        let sockets = Sockets::new(surroundings.way.as_ref());
+        sockets.allow(&mut wasi);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_HANDLES);
         let gate = Gate::new(surroundings.way.as_ref());
@@ -82,8 +86,10 @@ impl Wasi {
             table,
             http: WasiHttpCtx::new(),
             gate,
+            sockets,
             belongings,
             databases: 0,
+            servers: 0,
         }
     }
 }

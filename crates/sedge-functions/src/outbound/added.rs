@@ -14,6 +14,8 @@ use super::{MOST_TEXT, OutboundError, Place};
 const ADDED: &str = "a place, a space, and a header such as authorization=Bearer {API_TOKEN}";
 const OPEN: &str = "a place for secrets: encrypted (https) or on this machine";
 
+const WEB: &str = "a place for headers: http or https, one port, and hosts that it names";
+
 /// Headers that make the message or its way, and so belong to the host alone.
 const FRAMING: [&str; 12] = [
     "connection",
@@ -53,6 +55,9 @@ impl FromStr for Added {
         let name: HeaderName = header.parse().map_err(|_| wrong())?;
         let place: Place = place.parse()?;
         let header = name.as_str().to_owned();
+        if !place.is_web() {
+            return Err(OutboundError::new(&place.to_string(), WEB));
+        }
         let added = Self { place, header, value: value.to_owned() };
         for name in added.secrets() {
             check_secret_name(name)?;
@@ -193,6 +198,10 @@ mod tests {
             "https://a content-length=0",
             "https://a x={}",
             "http://a x={KEY}",
+            "https://* x=y",
+            "*://a:80 x=y",
+            "tcp://127.0.0.1:80 x=y",
+            "https://10.0.0.0/8 x=y",
         ] {
             assert!(text.parse::<Added>().is_err(), "{text}");
         }

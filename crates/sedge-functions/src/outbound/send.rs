@@ -61,7 +61,8 @@ impl Client {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A connection to a server, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A request that may leave, with everything that the host adds to it.
@@ -133,7 +134,7 @@ impl Sending {
 }
 
 /// Connects to one of the addresses of the host, when the node lets functions reach all of them.
-async fn connect(
+pub(crate) async fn connect(
     aim: &Aim,
     has_secrets: bool,
     walls: &Walls,
@@ -144,13 +145,13 @@ async fn connect(
     let addresses: Vec<SocketAddr> = found.take(MOST_ADDRESSES).collect();
     // A secret goes unencrypted to this machine alone, also when somebody has bound its name anew.
     let here = || addresses.iter().all(|it| it.ip().to_canonical().is_loopback());
-    let exposed = has_secrets && !aim.tls && !here();
+    let exposed = has_secrets && !aim.tls() && !here();
     if exposed || !walls.allow(aim, &addresses) {
         return Err(Error::DestinationIpProhibited);
     }
     let stream = TcpStream::connect(&addresses[..]).await.map_err(Error::Connect)?;
     stream.set_nodelay(true).map_err(Error::Connect)?;
-    if !aim.tls {
+    if !aim.tls() {
         return Ok(Box::new(stream));
     }
     let name =

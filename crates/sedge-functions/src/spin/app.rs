@@ -9,11 +9,14 @@ use sedge_base::ErrorKind;
 use serde::Deserialize as _;
 
 use super::imports::unsupported;
-use super::manifest::{Component, CronTrigger, HttpTrigger, Manifest, Source, StaticResponse};
+use super::manifest::{
+    Component, CronTrigger, HttpTrigger, Manifest, RedisTrigger, Source, StaticResponse,
+};
 use super::share::{Share, is_label};
 use super::template::{fill, is_variable};
 use super::{Route, RouteError};
 use crate::outbound::{Outbound, Place};
+use crate::redis::{Address, AddressError, Channel};
 
 /// The largest manifest, in bytes.
 const MOST_MANIFEST: usize = 256 << 10;
@@ -118,19 +121,19 @@ impl App {
         check.application(&manifest);
         let mut routes = check.routes(&manifest);
         let mut crons = check.crons(&manifest);
+        let mut channels = check.channels(&manifest, &variables);
         for (component, written) in manifest.component {
-            let called = (
-                routes.remove(&component).unwrap_or_default(),
-                crons.remove(&component).unwrap_or_default(),
-            );
-            match (called.0.is_empty(), called.1.is_empty()) {
-                (true, true) => check.no(format!("component `{component}` has no trigger")),
-                (false, false) => {
-                    check.no(format!(
-                        "component `{component}` has triggers of two sorts; it can have one"
-                    ));
-                }
-                _ => check.component(&component, written, called, &variables),
+            let called = Called {
+                routes: routes.remove(&component).unwrap_or_default(),
+                crons: crons.remove(&component).unwrap_or_default(),
+                channels: channels.remove(&component).unwrap_or_default(),
+            };
+            match called.sorts() {
+                0 => check.no(format!("component `{component}` has no trigger")),
+                1 => check.component(&component, written, called, &variables),
+                _ => check.no(format!(
+                    "component `{component}` has triggers of several sorts; it can have one"
+                )),
             }
         }
         let Check { mut reasons, parts, .. } = check;
@@ -139,6 +142,21 @@ impl App {
             return Err(AppError::Unsupported { reasons });
         }
         Ok(Self { name, parts })
+    }
+}
+
+/// What calls a component.
+struct Called {
+    routes: Vec<Route>,
+    crons: Vec<String>,
+    channels: Vec<Channel>,
+}
+
+impl Called {
+    fn sorts(&self) -> usize {
+        let Self { routes, crons, channels } = self;
+        let sorts = [!routes.is_empty(), !crons.is_empty(), !channels.is_empty()];
+        sorts.into_iter().filter(|it| *it).count()
     }
 }
 
@@ -172,10 +190,12 @@ impl Check<'_> {
             self.no("profiles are not known here".to_owned());
         }
         for (trigger, settings) in &manifest.application.trigger {
-            let root = |(key, value): (&String, &toml::Value)| {
-                key == "base" && value.as_str() == Some("/")
+            let known = |(key, value): (&String, &toml::Value)| match trigger.as_str() {
+                "http" => key == "base" && value.as_str() == Some("/"),
+                "redis" => key == "address" && value.is_str(),
+                _ => false,
             };
-            if trigger != "http" || !settings.iter().all(root) {
+            if !matches!(&**trigger, "http" | "redis") || !settings.iter().all(known) {
                 self.no(format!("settings of `application.trigger.{trigger}` are not known here"));
             }
         }
@@ -211,7 +231,7 @@ impl Check<'_> {
         for (sort, triggers) in &manifest.trigger {
             match sort.as_str() {
                 "http" => {}
-                "cron" => continue,
+                "cron" | "redis" => continue,
                 _ => {
                     self.no(format!("triggers of the sort `{sort}` are not known here"));
                     continue;
@@ -259,6 +279,47 @@ impl Check<'_> {
             }
         }
         crons
+    }
+
+    /// Returns the channels that each component hears.
+    fn channels(
+        &mut self,
+        manifest: &Manifest,
+        known: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, Vec<Channel>> {
+        let mut channels: BTreeMap<String, Vec<Channel>> = BTreeMap::new();
+        let usual = manifest.application.trigger.get("redis");
+        let usual = usual.and_then(|it| it.get("address")).and_then(toml::Value::as_str);
+        for trigger in manifest.trigger.get("redis").into_iter().flatten() {
+            let read = RedisTrigger::deserialize(trigger.clone());
+            let RedisTrigger { component, channel, address, .. } = match read {
+                Ok(trigger) => trigger,
+                Err(error) => {
+                    self.no(format!("a redis trigger is wrong: {}", error.message()));
+                    continue;
+                }
+            };
+            // The address, which may have a password, is in no message.
+            let heard = || -> Result<Channel, String> {
+                let address = address.as_deref().or(usual).ok_or("it has no address")?;
+                let address = fill(address, known).map_err(|_| "its address lacks a variable")?;
+                let address: Address =
+                    address.parse().map_err(|it: AddressError| it.to_string())?;
+                Ok(Channel { address, channel: fill(&channel, known)? })
+            };
+            match heard() {
+                Err(reason) => self.no(format!("redis trigger `{channel}`: {reason}")),
+                Ok(heard) if manifest.component.contains_key(&component) => {
+                    channels.entry(component).or_default().push(heard);
+                }
+                Ok(_) => {
+                    self.no(format!(
+                        "redis trigger `{channel}`: there is no component `{component}`"
+                    ));
+                }
+            }
+        }
+        channels
     }
 
     /// Returns the component of a trigger, if it has one, and its route.
@@ -340,7 +401,7 @@ impl Check<'_> {
         &mut self,
         name: &str,
         component: Component,
-        (routes, crons): (Vec<Route>, Vec<String>),
+        Called { routes, crons, channels }: Called,
         known: &BTreeMap<String, String>,
     ) {
         let before = self.reasons.len();
@@ -365,8 +426,8 @@ impl Check<'_> {
         }
         let mut outbound = Outbound::default();
         for host in &component.allowed_outbound_hosts {
-            match fill(host, known).and_then(|it| places(&it)) {
-                Ok(places) => outbound.places.extend(places),
+            match fill(host, known).and_then(|it| place(&it)) {
+                Ok(place) => outbound.places.push(place),
                 Err(reason) => self.no(format!("component `{name}`: {reason}")),
             }
         }
@@ -380,6 +441,7 @@ impl Check<'_> {
         let mut share = self.share(routes, variables);
         share.key_value_stores.extend(component.key_value_stores);
         share.sqlite_databases.extend(component.sqlite_databases);
+        share.channels = channels;
         if self.reasons.len() == before {
             let (function, environment) = (format!("{}.{name}", self.app), component.environment);
             self.parts.push(Part { function, wasm, environment, outbound, share, crons });
@@ -408,20 +470,16 @@ impl Check<'_> {
     }
 }
 
-/// Returns the places that an outbound host means.
-fn places(host: &str) -> Result<Vec<Place>, String> {
+/// Returns the place that an outbound host means.
+fn place(host: &str) -> Result<Place, String> {
     let wrong = || format!("the outbound host `{host}` cannot be had here");
-    match host.strip_prefix("*://") {
-        // Without a port, any scheme means any port.
-        Some(rest) if rest.contains(':') => ["http", "https"]
-            .map(|it| format!("{it}://{rest}").parse().map_err(|_| wrong()))
-            .into_iter()
-            .collect(),
-        Some(_) => Err(wrong()),
-        // Ours, where it is the host itself or another component of the application, is no place.
-        None if host.contains("://self") || host.contains(".spin.internal") => Err(wrong()),
-        None => host.parse().map(|it| vec![it]).map_err(|_| wrong()),
+    let name = host.split_once("://").map_or("", |it| it.1);
+    let name = name.split([':', '/']).next().unwrap_or_default();
+    // What is the host itself or another component of the application is no place.
+    if name == "self" || name.ends_with(".spin.internal") {
+        return Err(wrong());
     }
+    host.parse().map_err(|_| wrong())
 }
 
 /// Feeds a manifest to its reader; returns whether it is an application.
@@ -501,22 +559,22 @@ command = "make"
                 "[component.cart.build]",
                 "[component.idle]\nsource = \"a\"\n[component.cart.build]",
             )
-            .replace("https://api.{{ host }}", "*://*:*")
+            .replace("https://api.{{ host }}", "mysql://*:*")
             .replace("k-{{ token }}", "{{ nobody }}")
             .replace(
                 "environment =",
                 "files = [\"a\"]\nsqlite_databases = [\"../x\"]\nenvironment =",
             )
-            + "[[trigger.redis]]\nchannel = \"a\"\ncomponent = \"cart\"\n";
+            + "[[trigger.mqtt]]\ntopic = \"a\"\ncomponent = \"cart\"\n";
         let refused = read(&text).unwrap_err();
         for named in [
             "its source must be a file",
             "component `idle` has no trigger",
-            "`*://*:*`",
+            "`mysql://*:*`",
             "no variable `nobody`",
             "files cannot",
             "`../x` is no name",
-            "the sort `redis`",
+            "the sort `mqtt`",
         ] {
             assert!(refused.contains(named), "{named}: {refused}");
         }
@@ -543,22 +601,70 @@ command = "make"
 
     #[test]
     fn outbound_hosts_are_places() {
-        let texts =
-            |host: &str| places(host).map(|it| it.iter().map(Place::to_string).collect::<Vec<_>>());
-        assert_eq!(
-            texts("*://a.b:81"),
-            Ok(vec!["http://a.b:81".to_owned(), "https://a.b:81".to_owned()])
-        );
-        assert_eq!(texts("https://*.a.b"), Ok(vec!["https://*.a.b".to_owned()]));
-        for other in [
+        for host in [
+            "*://a.b:81",
+            "https://*.a.b",
             "*://*:*",
+            "https://*",
+            "redis://a:1",
+            "tcp://10.0.0.0/8:1..9",
+            "https://self.example.com",
+        ] {
+            assert_eq!(place(host).map(|it| it.to_string()), Ok(host.to_owned()));
+        }
+        for other in [
             "*://a.b",
             "http://self",
+            "*://self:*",
             "http://cart.spin.internal",
-            "redis://a:1",
-            "https://*",
+            "http://*.spin.internal",
+            "postgres://a:5432",
+            "insecure:allow-all",
         ] {
-            assert!(places(other).is_err(), "{other}");
+            assert!(place(other).is_err(), "{other}");
+        }
+    }
+
+    const HEARD: &str = r#"
+[application.trigger.redis]
+address = "redis://:{{ token }}@cache:7000"
+[[trigger.redis]]
+channel = "news-{{ host }}"
+component = "ear"
+[[trigger.redis]]
+channel = "other"
+address = "rediss://elsewhere"
+component = "ear"
+[component.ear]
+source = "ear.wasm"
+"#;
+
+    #[test]
+    fn channels_have_an_address_of_their_own_or_the_applications() {
+        let app = read(&format!("{SOUND}{HEARD}")).unwrap();
+        let ear = app.parts.iter().find(|it| it.function == "shop.ear").unwrap();
+        let told = ear.share.channels.iter().map(|it| format!("{} {}", it.address, it.channel));
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            ["redis://cache:7000 news-example.com", "rediss://elsewhere:6379 other"]
+        );
+        assert!(ear.share.routes.is_empty() && ear.share.fits("shop.ear"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_channel_is_named_without_its_address() {
+        for (from, to, named) in [
+            ("@cache:7000", "@cache:x", "`news-{{ host }}`: the address is not one"),
+            ("{{ token }}@", "s3cret{{ no }}@", "lacks a variable"),
+            ("address = \"redis", "place = \"redis", "settings of `application.trigger.redis`"),
+            ("[application.trigger.redis]\naddress", "[variables.x]\ndefault", "has no address"),
+            ("component = \"ear\"", "component = \"eye\"", "no component `eye`"),
+            ("component = \"ear\"", "component = \"cart\"", "`cart` has triggers of several sorts"),
+            ("channel = \"other\"", "topic = \"other\"", "a redis trigger is wrong"),
+        ] {
+            let refused = read(&format!("{SOUND}{}", HEARD.replacen(from, to, 1))).unwrap_err();
+            assert!(refused.contains(named), "{to}: {refused}");
+            assert!(!refused.contains("s3cret"), "{refused}");
         }
     }
 

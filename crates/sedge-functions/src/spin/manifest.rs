@@ -82,6 +82,19 @@ pub(super) struct CronTrigger {
     pub(super) cron_expression: String,
 }
 
+/// One of `[[trigger.redis]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "a trigger's own name is read and not used")]
+pub(super) struct RedisTrigger {
+    #[serde(default)]
+    id: String,
+    pub(super) component: String,
+    pub(super) channel: String,
+    /// `[application.trigger.redis]` has it when it is not here.
+    pub(super) address: Option<String>,
+}
+
 /// A fixed answer in place of a component.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,11 +6,17 @@ use sedge_capability::{Descriptor, Kind};
 use serde::{Deserialize, Serialize};
 
 use super::Route;
+use crate::redis::Channel;
 
 /// The label of a function that names its application.
 const APP: &str = "app";
 /// The label of a function that has its routes, a JSON list.
 const ROUTES: &str = "routes";
+
+/// The most channels of one function.
+const MOST_CHANNELS: usize = 16;
+/// The longest name of a channel, in bytes.
+const MOST_CHANNEL: usize = 1024;
 
 /// What a function has from the application that it is a part of: its paths, and what it may ask the host for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +32,9 @@ pub struct Share {
     pub key_value_stores: BTreeSet<String>,
     /// The labels of SQLite databases that it may open.
     pub sqlite_databases: BTreeSet<String>,
+    /// The channels whose messages call it; their addresses may have passwords, and the swarm is not told of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<Channel>,
 }
 
 impl Share {
@@ -36,6 +45,8 @@ impl Share {
         part.is_some_and(|it| !it.is_empty() && !it.contains('.'))
             && is_label(&self.app)
             && labels.clone().count() <= 64
+            && self.channels.len() <= MOST_CHANNELS
+            && self.channels.iter().all(|it| it.channel.len() <= MOST_CHANNEL)
             && labels.clone().all(|it| is_label(it))
     }
 

@@ -3,7 +3,9 @@
 use sedge_base::{Clock, ErrorKind};
 use sedge_capability::{Budgets, Name, NameError};
 use sedge_functions::{Route, share_of};
-use sedge_node::{Missed, Offer, ScheduleAsk, ScheduleView, Status, When, Wish};
+use sedge_node::{
+    AppForgotten, ChannelView, Missed, Offer, ScheduleAsk, ScheduleView, Status, When, Wish,
+};
 use serde_json::{Value, json};
 
 use crate::api::{Api, segment};
@@ -23,11 +25,14 @@ pub(crate) struct Apps {
 enum Action {
     /// List them, which is also what is done without a word
     Ls,
-    /// Remove an application from this node; what it has kept here stays
+    /// Remove an application from this node; what it has kept here stays, unless `--data` is said
     Rm {
         /// Its name
         #[arg(value_name = "APP")]
         name: String,
+        /// Also delete what it has kept on this node, its keys and databases; nothing brings them back
+        #[arg(long)]
+        data: bool,
     },
 }
 
@@ -37,17 +42,30 @@ impl Apps {
         let api = Api::of_home(&settings.home()?)?;
         match self.action {
             None | Some(Action::Ls) => list(&api, ui),
-            Some(Action::Rm { name }) => {
-                unschedule(&api, &name)?;
-                let forgotten = forget(&api, &name, |_| true)?;
-                ui.result(&json!({ "removed": forgotten }), || match forgotten.len() {
-                    0 => format!("there is no {name} on this node\n"),
-                    count => format!("{name} is gone, with {count} components\n"),
-                });
-                Ok(())
-            }
+            Some(Action::Rm { name, data }) => remove(&api, ui, &name, data),
         }
     }
+}
+
+/// Removes an application from this node and, when that was asked for, what it has kept here.
+fn remove(api: &Api, ui: &Ui, name: &str, data: bool) -> Result<(), Failed> {
+    unschedule(api, name)?;
+    let removed = forget(api, name, |_| true)?;
+    let deleted: Option<AppForgotten> = match data {
+        true => Some(api.delete(&format!("apps/{}/data", segment(name)))?),
+        false => None,
+    };
+    ui.result(&json!({ "removed": removed, "deleted": deleted }), || {
+        let mut text = match removed.len() {
+            0 => format!("there is no {name} on this node\n"),
+            count => format!("{name} is gone, with {count} components\n"),
+        };
+        if let Some(AppForgotten { keys, databases }) = deleted {
+            text.push_str(&format!("deleted: {keys} keys, {databases} databases\n"));
+        }
+        text
+    });
+    Ok(())
 }
 
 fn list(api: &Api, ui: &Ui) -> Result<(), Failed> {
@@ -61,18 +79,38 @@ fn list(api: &Api, ui: &Ui) -> Result<(), Failed> {
         };
         rows.extend(routes.iter().map(row));
     }
-    ui.result(&rows, || {
-        if rows.is_empty() {
+    let channels: Vec<ChannelView> = api.get("channels")?;
+    let all: Vec<Value> = rows.iter().cloned().chain(channels.iter().map(|it| json!(it))).collect();
+    ui.result(&all, || {
+        if all.is_empty() {
             return "there is no application yet: `sedge deploy spin.toml`".to_owned();
+        }
+        if rows.is_empty() {
+            return heard(&channels);
         }
         let columns = ["app", "route", "function", "node", "url"];
         let mut table = Table::new(columns);
         for row in &rows {
             table.row(columns.map(|it| row[it].as_str().unwrap_or_default().to_owned()));
         }
-        table.text()
+        if channels.is_empty() { table.text() } else { table.text() + "\n" + &heard(&channels) }
     });
     Ok(())
+}
+
+/// Returns what people are told about the channels that this node hears.
+fn heard(channels: &[ChannelView]) -> String {
+    let mut table = Table::new(["app", "channel", "function", "server", "state"]);
+    for ChannelView { app, function, channel, server, heard, why, messages, failed, .. } in channels
+    {
+        let state = match (heard, why) {
+            (true, _) => format!("heard: {messages} messages, {failed} failed"),
+            (false, Some(why)) => format!("away: {why}"),
+            (false, None) => "not yet heard".to_owned(),
+        };
+        table.row([app.clone(), channel.clone(), function.to_string(), server.clone(), state]);
+    }
+    table.text()
 }
 
 /// Returns where a route is, at this node.

@@ -47,7 +47,8 @@ pub(crate) struct Deploy {
     /// A variable of the application; may be said several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     variable: Vec<(String, String)>,
-    /// Where the component may send requests, such as `https://api.example.com`; may be said several times
+    /// Where the component may send requests and open connections, such as `https://api.example.com` or
+    /// `tcp://10.0.0.7:5432`; may be said several times
     #[arg(long, value_name = "PLACE")]
     allow_host: Vec<Place>,
     /// A place and a header that the host adds there, with secrets of the node in braces, such as
@@ -139,7 +140,11 @@ fn words(name: &str, deployed: &[Deployed]) -> String {
     for it in deployed {
         let took = spoken(Duration::from_millis(it.took_ms));
         if it.skipped {
-            text.push_str(&format!("{DIM}skipped{DIM:#}  {}: {}\n", it.node_name, it.reason.as_deref().unwrap_or("does not fit")));
+            text.push_str(&format!(
+                "{DIM}skipped{DIM:#}  {}: {}\n",
+                it.node_name,
+                it.reason.as_deref().unwrap_or("does not fit")
+            ));
             continue;
         }
         match (&it.failure, &it.content) {
@@ -148,7 +153,10 @@ fn words(name: &str, deployed: &[Deployed]) -> String {
             }
             (None, content) => {
                 let content = content.map_or_else(String::new, |it| it.short());
-                text.push_str(&format!("{GOOD}ok{GOOD:#}  {name} on {} in {took}  {content}\n", it.node_name));
+                text.push_str(&format!(
+                    "{GOOD}ok{GOOD:#}  {name} on {} in {took}  {content}\n",
+                    it.node_name
+                ));
             }
         }
     }

@@ -158,7 +158,7 @@ fn what_an_application_cannot_have_is_named_in_one_message_and_nothing_is_deploy
         .replace("[component.exact]", "[component.exact]\nai_models = [\"llama2-chat\"]")
         .replace(
             "[variables]",
-            "[[trigger.redis]]\nchannel = \"a\"\ncomponent = \"page\"\n[variables]",
+            "[[trigger.mqtt]]\ntopic = \"a\"\ncomponent = \"page\"\n[variables]",
         )
         + "allowed_outbound_hosts = [\"postgres://db:5432\"]\n";
     // A core module's bytes are no component; one that asks for a broker is, and cannot have it.
@@ -174,7 +174,7 @@ fn what_an_application_cannot_have_is_named_in_one_message_and_nothing_is_deploy
     for named in [
         "models",
         "files",
-        "`redis`",
+        "`mqtt`",
         "`postgres://db:5432`",
         "`token` needs a value",
         "no variable `colour`",
@@ -314,6 +314,55 @@ fn databases_are_kept_for_the_application_on_disk_and_for_nobody_else() {
     one.json(&["deploy", &other, "--variable", "port=80"]);
     let (_, told) = post_to(&one, "other", "/keep", "sql default SELECT * FROM t");
     assert_eq!(told, "error Error::Io(\"no such table: t\")");
+}
+
+#[test]
+fn what_an_application_has_kept_is_deleted_when_that_is_asked_for_and_not_before() {
+    let one = Machine::up("one");
+    let deploy = |manifest: &str| {
+        let path = write(&one, manifest);
+        one.json(&["deploy", &path, "--variable", "port=80"]);
+    };
+    let other = CLUB.replace("name = \"club\"", "name = \"other\"");
+    deploy(&other);
+    post_to(&one, "other", "/keep", "spin default set a 1");
+    deploy(CLUB);
+    let table = ("sql default CREATE TABLE t (a)", "[]");
+    keeps(
+        &one,
+        "/keep",
+        &[("spin default set a 1", "set"), ("wasi default set b 2", "set"), table],
+    );
+    let forget = |app: &str| {
+        let api = one.ready["api"].as_str().unwrap();
+        let key = fs::read_to_string(one.home().join("api.key")).unwrap();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let request = agent.delete(format!("http://{api}/api/v1/apps/{app}/data"));
+        let request = request.header("authorization", format!("Bearer {}", key.trim()));
+        let mut response = request.call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    };
+    let (status, refused) = forget("club");
+    assert!(status == 409 && refused.contains("remove it first"), "{status} {refused}");
+    assert_eq!(forget("..%2Fclub").0, 400);
+
+    assert_eq!(one.json(&["apps", "rm", "club"])["deleted"], Value::Null);
+    deploy(CLUB);
+    keeps(
+        &one,
+        "/keep",
+        &[("spin default get a", "1"), ("sql default SELECT * FROM t", "[\"a\"]")],
+    );
+
+    let removed = one.json(&["apps", "rm", "club", "--data"]);
+    assert_eq!(removed["deleted"], serde_json::json!({ "keys": 2, "databases": 1 }));
+    assert!(!one.home().join("databases/club").exists());
+    assert_eq!(forget("club"), (200, r#"{"keys":0,"databases":0}"#.to_owned()));
+    deploy(CLUB);
+    let gone = ("sql default SELECT * FROM t", "error Error::Io(\"no such table: t\")");
+    keeps(&one, "/keep", &[("spin default get a", "none"), ("wasi default keys", " None"), gone]);
+    assert_eq!(post_to(&one, "other", "/keep", "spin default get a"), (200, "1".to_owned()));
 }
 
 #[test]

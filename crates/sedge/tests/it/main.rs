@@ -39,9 +39,11 @@ mod plugins;
 mod proof;
 mod providers;
 mod quorum;
+mod redis;
 mod revocation;
 mod rollouts;
 mod schedules;
+mod sockets;
 mod strangers;
 #[path = "../../../sedge-gateway/tests/it/stub.rs"]
 mod stub;

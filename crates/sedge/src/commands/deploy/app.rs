@@ -33,6 +33,9 @@ pub(super) struct DonePart {
     function: String,
     /// Its routes.
     routes: Vec<DoneRoute>,
+    /// The channels whose messages call it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<DoneChannel>,
     /// The nodes.
     pub(super) on: Vec<Deployed>,
 }
@@ -42,6 +45,13 @@ pub(super) struct DonePart {
 struct DoneRoute {
     route: String,
     url: String,
+}
+
+/// A channel, and its server without a login.
+#[derive(Debug, Serialize)]
+struct DoneChannel {
+    channel: String,
+    server: String,
 }
 
 /// Deploys the components of a manifest, and forgets those of an earlier version on this node.
@@ -76,11 +86,16 @@ pub(super) fn deploy(deploy: &Deploy, api: &Api) -> Result<Done, Failed> {
             url: apps::url(api, &app, it),
         };
         let routes = part.share.routes.iter().map(route).collect();
+        let channel = |it: &sedge_functions::Channel| DoneChannel {
+            channel: it.channel.clone(),
+            server: it.address.to_string(),
+        };
+        let channels = part.share.channels.iter().map(channel).collect();
         crons.extend(part.crons.iter().map(|it| (part.function.clone(), it.clone())));
         let (function, wasm) = (part.function.clone(), part.wasm.clone());
         let on: Vec<Deployed> = api.put(&deploy.path(&function), &options(deploy, part), &wasm)?;
         let failed = on.iter().any(|it| it.failure.is_some());
-        done.push(DonePart { function, routes, on });
+        done.push(DonePart { function, routes, channels, on });
         if failed {
             // What was there before still answers; nothing of it is taken away.
             return Ok(Done { app, parts: done, forgotten: Vec::new() });
@@ -110,10 +125,13 @@ impl Done {
     /// Returns what people are told.
     pub(super) fn words(&self) -> String {
         let mut text = String::new();
-        for DonePart { function, routes, on } in &self.parts {
+        for DonePart { function, routes, channels, on } in &self.parts {
             text.push_str(&words(function, on));
             for DoneRoute { route, url } in routes {
                 text.push_str(&format!("    {route}  {DIM}{url}{DIM:#}\n"));
+            }
+            for DoneChannel { channel, server } in channels {
+                text.push_str(&format!("    {channel}  {DIM}{server}{DIM:#}\n"));
             }
         }
         for function in &self.forgotten {
