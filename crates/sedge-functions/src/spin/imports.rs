@@ -69,14 +69,14 @@ mod tests {
     #[test]
     fn what_a_component_lacks_is_named() {
         let mut body = vec![3];
-        for name in ["wasi:io/poll@0.2.3", "fermyon:spin/redis@2.0.0", "fermyon:spin/mqtt@2.0.0"] {
+        for name in ["wasi:io/poll@0.2.3", "fermyon:spin/mysql@2.0.0", "fermyon:spin/mqtt@2.0.0"] {
             body.extend([0, u8::try_from(name.len()).unwrap()]);
             body.extend(name.as_bytes());
             body.extend([5, 0]);
         }
         let size = u8::try_from(body.len()).unwrap();
         let wasm = [HEADER, &[0, 1, b'x', IMPORTS, size], &body].concat();
-        let expected = ["fermyon:spin/redis@2.0.0", "fermyon:spin/mqtt@2.0.0"].map(str::to_owned);
+        let expected = ["fermyon:spin/mysql@2.0.0", "fermyon:spin/mqtt@2.0.0"].map(str::to_owned);
         assert_eq!(unsupported(&wasm), Some(expected.into()));
         let shape = include_bytes!("../../../../functions/shape.wasm");
         assert_eq!(unsupported(shape), Some(Vec::new()));

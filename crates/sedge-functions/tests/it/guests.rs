@@ -44,8 +44,12 @@ fn no_component_is_older_than_its_source() {
 
 #[test]
 fn committed_components_are_small() {
-    for guest in ["environ", "fixed", "keep", "probe", "shape", "stuck", "tick", "upper", "web"] {
+    let small =
+        ["dial", "environ", "fixed", "hear", "probe", "shape", "stuck", "tick", "upper", "web"];
+    // One of them speaks with every store that there is.
+    let most = small.map(|it| (it, 100_000)).into_iter().chain([("keep", 120_000)]);
+    for (guest, most) in most {
         let length = fs::metadata(functions().join(format!("{guest}.wasm"))).unwrap().len();
-        assert!(length < 100_000, "{guest}.wasm has {length} bytes");
+        assert!(length < most, "{guest}.wasm has {length} bytes");
     }
 }
