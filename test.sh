@@ -2,7 +2,7 @@
 # Sets up what the tests need, then runs every check of the project. Safe to run again and again.
 #
 #   ./test.sh            everything
-#   ./test.sh fmt lints  only these steps: fmt, lints, docs, tests, fuzz, lan
+#   ./test.sh fmt lints  only these steps: fmt, lints, docs, tests, fuzz, lan, arm64
 #
 # `fuzz` builds our crates once more, with coverage, and runs every fuzz target for a few seconds (fuzz/README.md).
 #
@@ -166,6 +166,16 @@ lan() {
   bash crates/sedge/tests/nat.sh "$built/sedge"
 }
 
+# The same components on another processor, emulated.
+arm64() {
+  local built=${CARGO_TARGET_DIR:-target}
+  if [ "$(uname -sm)" != 'Linux x86_64' ] || ! command -v dpkg >/dev/null; then
+    printf '   left out: it needs Debian or the like on x86-64\n'
+    return
+  fi
+  crates/sedge-functions/tests/arm64.sh "$built/debug/examples/call" "$built/arm64"
+}
+
 # Every decoder that somebody outside reaches, for a bounded time.
 fuzz() {
   command -v c++ >/dev/null || apt_get g++ || fail 'no C++ compiler is on this machine' \
@@ -182,8 +192,8 @@ apt_get() { # package
 only=("$@")
 for it in "${only[@]}"; do
   case $it in
-    fmt | lints | docs | tests | fuzz | lan) ;;
-    *) fail "there is no step \`$it\`" 'steps: fmt lints docs tests fuzz lan' ;;
+    fmt | lints | docs | tests | fuzz | lan | arm64) ;;
+    *) fail "there is no step \`$it\`" 'steps: fmt lints docs tests fuzz lan arm64' ;;
   esac
 done
 
@@ -198,4 +208,5 @@ fi
 if wanted tests; then step tests 'Tests' cargo test --locked --workspace; fi
 if wanted fuzz; then step fuzz 'Fuzz targets' fuzz; fi
 if wanted lan; then step lan 'Machines on one network, and on several' lan; fi
+if wanted arm64; then step arm64 'Components on another processor' arm64; fi
 report
