@@ -3,6 +3,7 @@
 
 mod characters;
 mod stream;
+mod tools;
 
 use sedge_base::ErrorKind;
 use sedge_capability::{Budgets, Failure, Kind, Media, Name};
@@ -11,6 +12,7 @@ use sedge_node::{Answer, Ask, Offer};
 use serde::Serialize;
 
 pub(crate) use self::stream::{Wording, respond};
+pub(crate) use self::tools::{ToolWritten, arguments, asked_of_tools, read_tools};
 use crate::asker::Asker;
 use crate::refusal::Refusal;
 use crate::server::Shared;

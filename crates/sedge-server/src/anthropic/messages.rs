@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use sedge_capability::{End, Kind};
+use sedge_gateway::ToolCall;
 use sedge_node::Answer;
 use serde_json::{Value, json};
 
@@ -13,7 +14,8 @@ use super::error::Error;
 use super::request::MessagesRequest;
 use super::stream::Events;
 use crate::asker::Asker;
-use crate::models::{ask, of_model, respond};
+use crate::models::{arguments, ask, asked_of_tools, of_model, refuse_what_it_lacks, respond};
+use crate::refusal::Refusal;
 use crate::rest::{origin_headers, receipt_id};
 use crate::server::Shared;
 
@@ -36,11 +38,12 @@ pub(super) async fn create(
     let model = request.model()?;
     let streams = request.stream.unwrap_or(false);
     let input = request.input()?;
+    refuse_what_it_lacks(&shared, &model, &input)?;
     let answer = ask(&shared, Kind::Chat, &model, &input, &asker).await?;
     let head = Head::new(model.as_str(), &answer);
     let origin = origin_headers(&answer);
     if streams {
-        let stream = respond(Events { head, open: false }, answer.outcome).await;
+        let stream = respond(Events::new(head), answer.outcome).await;
         let stream = stream.map_err(|it| of_model(model.as_str(), it))?;
         return Ok((origin, stream).into_response());
     }
@@ -48,8 +51,17 @@ pub(super) async fn create(
     if let Some(failure) = end.failure {
         return Err(of_model(model.as_str(), failure).into());
     }
-    let mut body =
-        head.message(&json!([{ "type": "text", "text": String::from_utf8_lossy(&text) }]));
+    let calls = asked_of_tools(&end);
+    let mut content = Vec::with_capacity(1 + calls.len());
+    if !text.is_empty() || calls.is_empty() {
+        content.push(json!({ "type": "text", "text": String::from_utf8_lossy(&text) }));
+    }
+    for call in calls {
+        let input = arguments(&call).map_err(Refusal::from)?;
+        let ToolCall { id, name, .. } = call;
+        content.push(json!({ "type": "tool_use", "id": id, "name": name, "input": input }));
+    }
+    let mut body = head.message(&content.into());
     body["stop_reason"] = stop_reason(&end).into();
     body["usage"] = usage(&end);
     body["sedge"] = head.origin(&end);
@@ -96,6 +108,7 @@ impl Head {
 pub(super) fn stop_reason(end: &End) -> &'static str {
     match end.detail.get("finish_reason").and_then(Value::as_str) {
         Some("length") => "max_tokens",
+        Some("tool_calls") => "tool_use",
         _ => "end_turn",
     }
 }

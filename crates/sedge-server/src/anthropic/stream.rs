@@ -2,18 +2,19 @@
 
 use axum::body::Bytes;
 use sedge_capability::{End, Failure};
+use sedge_gateway::ToolCall;
 use serde_json::{Value, json};
 
 use super::error::Error;
 use super::messages::{Head, stop_reason, usage};
-use crate::models::{Wording, of_model};
+use crate::models::{Wording, asked_of_tools, of_model};
 
 /// The words of one answer.
 #[derive(Debug)]
 pub(super) struct Events {
-    pub(super) head: Head,
+    head: Head,
     /// Whether a block of text was begun.
-    pub(super) open: bool,
+    open: bool,
 }
 
 impl Wording for Events {
@@ -26,20 +27,31 @@ impl Wording for Events {
 
     fn text(&mut self, text: &str) -> Vec<Bytes> {
         let mut events = self.open();
-        let delta = json!({ "type": "text_delta", "text": text });
-        events.push(event("content_block_delta", &json!({ "index": 0, "delta": delta })));
+        events.push(delta(0, &json!({ "type": "text_delta", "text": text })));
         events
     }
 
     fn end(&mut self, end: &End) -> Vec<Bytes> {
-        let mut events = self.open();
-        events.push(event("content_block_stop", &json!({ "index": 0 })));
-        let delta = json!({
+        let calls = asked_of_tools(end);
+        // Without text and without calls the answer is an empty text.
+        let mut events = if calls.is_empty() { self.open() } else { Vec::new() };
+        if self.open {
+            events.push(event("content_block_stop", &json!({ "index": 0 })));
+        }
+        for (index, call) in (usize::from(self.open)..).zip(calls) {
+            let ToolCall { id, name, arguments } = call;
+            let block = json!({ "type": "tool_use", "id": id, "name": name, "input": {} });
+            events.push(start(index, &block));
+            let json = json!({ "type": "input_json_delta", "partial_json": arguments });
+            events.push(delta(index, &json));
+            events.push(event("content_block_stop", &json!({ "index": index })));
+        }
+        let last = json!({
             "delta": { "stop_reason": stop_reason(end), "stop_sequence": null },
             "usage": usage(end),
             "sedge": self.head.origin(end),
         });
-        events.push(event("message_delta", &delta));
+        events.push(event("message_delta", &last));
         events.push(event("message_stop", &json!({})));
         events
     }
@@ -50,14 +62,25 @@ impl Wording for Events {
 }
 
 impl Events {
+    pub(super) const fn new(head: Head) -> Self {
+        Self { head, open: false }
+    }
+
     /// Begins the block of text, once.
     fn open(&mut self) -> Vec<Bytes> {
         if std::mem::replace(&mut self.open, true) {
             return Vec::new();
         }
-        let block = json!({ "type": "text", "text": "" });
-        vec![event("content_block_start", &json!({ "index": 0, "content_block": block }))]
+        vec![start(0, &json!({ "type": "text", "text": "" }))]
     }
+}
+
+fn start(index: usize, block: &Value) -> Bytes {
+    event("content_block_start", &json!({ "index": index, "content_block": block }))
+}
+
+fn delta(index: usize, delta: &Value) -> Bytes {
+    event("content_block_delta", &json!({ "index": index, "delta": delta }))
 }
 
 /// Words one event; its name stands in its data, too.

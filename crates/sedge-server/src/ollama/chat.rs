@@ -11,9 +11,10 @@ use sedge_gateway::ChatInput;
 
 use super::error::Error;
 use super::request::{ChatRequest, GenerateRequest, read};
-use super::stream::{Head, Lines, Shape};
+use super::stream::{Head, Lines, Shape, called};
 use crate::asker::Asker;
-use crate::models::{ask, of_model, respond};
+use crate::models::{ask, of_model, refuse_what_it_lacks, respond};
+use crate::refusal::Refusal;
 use crate::rest::origin_headers;
 use crate::server::Shared;
 
@@ -48,6 +49,7 @@ async fn answer(
 ) -> Result<Response, Error> {
     let clock = Clock::machine();
     let asked = clock.now();
+    refuse_what_it_lacks(shared, model, input)?;
     let answer = ask(shared, Kind::Chat, model, input, asker).await?;
     let origin = origin_headers(&answer);
     let head = Head::new(shape, model.as_str(), &answer, clock, asked);
@@ -60,6 +62,10 @@ async fn answer(
     if let Some(failure) = end.failure {
         return Err(of_model(model.as_str(), failure).into());
     }
-    let body = head.last(&String::from_utf8_lossy(&text), &end);
+    let mut body = head.last(&String::from_utf8_lossy(&text), &end);
+    let calls = called(&end).map_err(Refusal::from)?;
+    if !calls.is_empty() {
+        body["message"]["tool_calls"] = calls.into();
+    }
     Ok((origin, Json(body)).into_response())
 }

@@ -1,12 +1,14 @@
 //! Requests in Ollama's shape, and what of them a node can honour.
 
 use sedge_capability::Name;
-use sedge_gateway::{ChatInput, ChatMessage, ChatRole};
+use sedge_gateway::{ChatInput, ChatMessage, ChatRole, Image, ToolCall};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::models::{in_range, missing, model_name, out_of_range, unreadable, unsupported};
+use crate::models::{
+    ToolWritten, in_range, missing, model_name, out_of_range, read_tools, unreadable, unsupported,
+};
 use crate::refusal::Refusal;
 
 /// The most stop strings that one request may carry.
@@ -28,7 +30,7 @@ pub(super) struct ChatRequest {
     #[serde(flatten)]
     pub(super) common: Common,
     messages: Option<Vec<Message>>,
-    tools: Option<Vec<Value>>,
+    tools: Option<Vec<ToolWritten>>,
 }
 
 /// A text to answer, as written. Fields that are not named here do not change the answer.
@@ -42,7 +44,7 @@ pub(super) struct GenerateRequest {
     template: Option<String>,
     raw: Option<bool>,
     context: Option<Vec<Value>>,
-    images: Option<Vec<Value>>,
+    images: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,8 +52,25 @@ struct Message {
     role: String,
     #[serde(default)]
     content: String,
-    images: Option<Vec<Value>>,
-    tool_calls: Option<Vec<Value>>,
+    images: Option<Vec<String>>,
+    tool_calls: Option<Vec<CallWritten>>,
+    tool_call_id: Option<String>,
+    /// Whose result it is, of clients that know no ids.
+    tool_name: Option<String>,
+}
+
+/// What the model asked of a tool, as written; older clients know no ids.
+#[derive(Debug, Deserialize)]
+struct CallWritten {
+    id: Option<String>,
+    function: CalledWritten,
+}
+
+#[derive(Debug, Deserialize)]
+struct CalledWritten {
+    name: String,
+    #[serde(default)]
+    arguments: Value,
 }
 
 /// How to choose; the rest of a server's options is let pass.
@@ -165,14 +184,15 @@ impl Options {
 impl ChatRequest {
     /// Returns what the model shall do.
     pub(super) fn input(self) -> Result<ChatInput, Refusal> {
-        if self.tools.is_some_and(|it| !it.is_empty()) {
-            return Err(unsupported("tools", "no tools yet"));
-        }
-        let messages = self.messages.unwrap_or_default();
-        if messages.is_empty() {
+        let tools = read_tools(self.tools.unwrap_or_default())?;
+        let written = self.messages.unwrap_or_default();
+        if written.is_empty() {
             return Err(missing("messages"));
         }
-        self.common.input(messages.into_iter().map(message).collect::<Result<_, _>>()?)
+        let mut turns = Turns::default();
+        let messages = written.into_iter().map(|it| turns.read(it)).collect::<Result<_, _>>()?;
+        let input = self.common.input(messages)?;
+        Ok(ChatInput { tools, ..input })
     }
 }
 
@@ -187,7 +207,6 @@ impl GenerateRequest {
             ("template", some(self.template.as_ref()), "the model has its own"),
             ("raw", self.raw == Some(true), "the model has its own template"),
             ("context", self.context.is_some_and(|it| !it.is_empty()), "send the conversation"),
-            ("images", self.images.is_some_and(|it| !it.is_empty()), "text only"),
         ];
         if let Some((param, _, why)) = checks.into_iter().find(|(_, wanted, _)| *wanted) {
             return Err(unsupported(param, why));
@@ -195,27 +214,85 @@ impl GenerateRequest {
         let prompt = self.prompt.filter(|it| !it.is_empty()).ok_or_else(|| missing("prompt"))?;
         let system = self.system.filter(|it| !it.is_empty());
         let system = system.map(|content| ChatMessage::text(ChatRole::System, content));
-        let user = ChatMessage::text(ChatRole::User, prompt);
+        let images = self.images.unwrap_or_default().into_iter().map(|it| image("images", &it));
+        let images = images.collect::<Result<_, _>>()?;
+        let user = ChatMessage { images, ..ChatMessage::text(ChatRole::User, prompt) };
         self.common.input(system.into_iter().chain([user]).collect())
     }
 }
 
-fn message(message: Message) -> Result<ChatMessage, Refusal> {
-    let role = match message.role.as_str() {
-        "system" => ChatRole::System,
-        "user" => ChatRole::User,
-        "assistant" => ChatRole::Assistant,
-        other => {
-            let message = format!("the role `{other}` is not supported by this model");
-            return Err(Refusal::param("messages", "unsupported_value", message));
+/// The turns that were read: which calls of tools wait for a result.
+#[derive(Default)]
+struct Turns {
+    /// Each call's id and tool, in their order.
+    waiting: Vec<(String, String)>,
+    count: usize,
+}
+
+impl Turns {
+    fn read(&mut self, message: Message) -> Result<ChatMessage, Refusal> {
+        let wrong = |message: String| Refusal::param("messages", "unsupported_value", message);
+        let role = match message.role.as_str() {
+            "system" => ChatRole::System,
+            "user" => ChatRole::User,
+            "assistant" => ChatRole::Assistant,
+            "tool" => ChatRole::Tool,
+            other => {
+                let message = format!("the role `{other}` is not supported by this model");
+                return Err(wrong(message));
+            }
+        };
+        let images = message.images.unwrap_or_default();
+        if !images.is_empty() && role != ChatRole::User {
+            return Err(wrong("`images` belong to turns of the user".to_owned()));
         }
-    };
-    let some = |it: Option<Vec<Value>>| it.is_some_and(|it| !it.is_empty());
-    if some(message.images) || some(message.tool_calls) {
-        let message = "a message has text only: no `images` and no `tool_calls`";
-        return Err(Refusal::param("messages", "unsupported_value", message));
+        let calls = message.tool_calls.unwrap_or_default();
+        if !calls.is_empty() && role != ChatRole::Assistant {
+            return Err(wrong("`tool_calls` belong to turns of the assistant".to_owned()));
+        }
+        let images = images.iter().map(|it| image("messages", it)).collect::<Result<_, _>>()?;
+        let tool_calls = calls.into_iter().map(|it| self.call(it)).collect();
+        let tool_call_id = match role {
+            ChatRole::Tool => {
+                let id = self.answered(message.tool_call_id, message.tool_name.as_deref());
+                Some(id.ok_or_else(|| wrong("no tool was asked for this result".to_owned()))?)
+            }
+            _ => None,
+        };
+        Ok(ChatMessage { role, content: message.content, images, tool_calls, tool_call_id })
     }
-    Ok(ChatMessage::text(role, message.content))
+
+    fn call(&mut self, CallWritten { id, function }: CallWritten) -> ToolCall {
+        let CalledWritten { name, arguments } = function;
+        self.count += 1;
+        let id = id.filter(|it| !it.is_empty()).unwrap_or_else(|| format!("call_{}", self.count));
+        self.waiting.push((id.clone(), name.clone()));
+        let arguments = if arguments.is_null() { "{}".to_owned() } else { arguments.to_string() };
+        ToolCall { id, name, arguments }
+    }
+
+    /// Returns the call that a result is for: the one that it names, or the first of that tool.
+    fn answered(&mut self, id: Option<String>, tool: Option<&str>) -> Option<String> {
+        let fits = |(known, name): &(String, String)| match (&id, tool) {
+            (Some(id), _) => known == id,
+            (None, Some(tool)) => name == tool,
+            (None, None) => true,
+        };
+        let place = self.waiting.iter().position(fits)?;
+        Some(self.waiting.remove(place).0)
+    }
+}
+
+/// Returns an image, whose type this dialect leaves to its first bytes.
+fn image(param: &'static str, base64: &str) -> Result<Image, Refusal> {
+    let known = [("iVBOR", "png"), ("/9j/", "jpeg"), ("R0lG", "gif"), ("UklG", "webp")];
+    let found = known.into_iter().find(|(begin, _)| base64.starts_with(begin));
+    let image =
+        found.and_then(|(_, it)| Image::from_url(&format!("data:image/{it};base64,{base64}")));
+    image.ok_or_else(|| {
+        let message = "an image is the base64 of a PNG, JPEG, GIF or WebP file";
+        Refusal::param(param, "unsupported_value", message)
+    })
 }
 
 fn schema(format: Option<Value>) -> Result<Option<Value>, Refusal> {
@@ -281,6 +358,25 @@ mod tests {
     }
 
     #[test]
+    fn tools_their_results_and_images_are_handed_on() {
+        let call = |name: &str| json!({ "function": { "name": name, "arguments": { "a": 1 } } });
+        check(
+            chat(&json!({
+                "messages": [
+                    { "role": "user", "content": "look", "images": ["iVBORw0="] },
+                    { "role": "assistant", "content": "", "tool_calls": [call("f"), call("g")] },
+                    { "role": "tool", "content": "3", "tool_name": "g" },
+                    { "role": "tool", "content": "4" },
+                ],
+                "tools": [{ "type": "function", "function": { "name": "f" } }],
+            })),
+            expect![[
+                r#"{"messages":[{"role":"user","content":"look","images":[{"data":{"media_type":"image/png","base64":"iVBORw0="}}]},{"role":"assistant","content":"","tool_calls":[{"id":"call_1","name":"f","arguments":"{\"a\":1}"},{"id":"call_2","name":"g","arguments":"{\"a\":1}"}]},{"role":"tool","content":"3","tool_call_id":"call_2"},{"role":"tool","content":"4","tool_call_id":"call_1"}],"tools":[{"name":"f","parameters":{"type":"object","properties":{}}}]}"#
+            ]],
+        );
+    }
+
+    #[test]
     fn a_prompt_becomes_a_conversation() {
         let body = br#"{"model":"m:latest","prompt":"hi","system":"be brief"}"#;
         let request: GenerateRequest = read(body).unwrap();
@@ -298,6 +394,10 @@ mod tests {
     fn what_cannot_be_honoured_is_refused_by_name() {
         for (name, fields) in [
             ("tools", json!({ "tools": [{ "type": "function" }] })),
+            (
+                "messages",
+                json!({ "messages": [{ "role": "tool", "content": "3", "tool_name": "f" }] }),
+            ),
             ("think", json!({ "think": "high" })),
             ("format", json!({ "format": "yaml" })),
             ("options.top_k", json!({ "options": { "top_k": 40 } })),

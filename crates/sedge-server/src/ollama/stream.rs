@@ -3,11 +3,12 @@
 use axum::body::Bytes;
 use sedge_base::{Clock, Timestamp};
 use sedge_capability::{End, Failure};
+use sedge_gateway::ToolCall;
 use sedge_node::Answer;
 use serde_json::{Value, json};
 
 use super::error::Error;
-use crate::models::{Wording, of_model};
+use crate::models::{Wording, arguments, asked_of_tools, of_model};
 use crate::rest::receipt_id;
 
 /// Where the text of an answer stands.
@@ -72,7 +73,9 @@ impl Head {
         };
         let total = self.clock.now().since(self.asked).as_nanos();
         let mut line = self.line(text, true);
-        line["done_reason"] = end.detail.get("finish_reason").cloned().unwrap_or("stop".into());
+        // This dialect has no word of its own for an answer that asks for tools.
+        let reason = end.detail.get("finish_reason").filter(|it| *it != "tool_calls");
+        line["done_reason"] = reason.cloned().unwrap_or("stop".into());
         line["total_duration"] = u64::try_from(total).unwrap_or(u64::MAX).into();
         line["prompt_eval_count"] = end.usage.prompt_tokens.unwrap_or(0).into();
         line["prompt_eval_duration"] = nanoseconds("prompt_ms").into();
@@ -106,12 +109,32 @@ impl Wording for Lines {
     }
 
     fn end(&mut self, end: &End) -> Vec<Bytes> {
-        vec![written(&self.head.last("", end))]
+        let mut lines = Vec::new();
+        match called(end) {
+            Ok(calls) if calls.is_empty() => {}
+            Ok(calls) => {
+                let mut line = self.head.line("", false);
+                line["message"]["tool_calls"] = calls.into();
+                lines.push(written(&line));
+            }
+            Err(failure) => return self.broken(failure),
+        }
+        lines.push(written(&self.head.last("", end)));
+        lines
     }
 
     fn broken(&mut self, failure: Failure) -> Vec<Bytes> {
         vec![written(&Error(of_model(&self.head.model, failure)).body())]
     }
+}
+
+/// Returns what the model asks of tools, in Ollama's shape; empty when it asks nothing.
+pub(super) fn called(end: &End) -> Result<Vec<Value>, Failure> {
+    let shaped = |call: &ToolCall| {
+        let function = json!({ "name": call.name, "arguments": arguments(call)? });
+        Ok(json!({ "id": call.id, "function": function }))
+    };
+    asked_of_tools(end).iter().map(shaped).collect()
 }
 
 fn written(line: &Value) -> Bytes {

@@ -5,8 +5,10 @@ use sedge_gateway::{ChatInput, ChatMessage, ChatRole, ToolChoice};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::tools::{self, CallWritten, ImageWritten, ToolWritten};
-use crate::models::{in_range, model_name, out_of_range, unreadable, unsupported};
+use super::tools::{self, CallWritten, ImageWritten};
+use crate::models::{
+    ToolWritten, in_range, model_name, out_of_range, read_tools, unreadable, unsupported,
+};
 use crate::refusal::Refusal;
 
 /// The most stop strings that one request may carry, as OpenAI has it.
@@ -129,7 +131,7 @@ impl ChatRequest {
         if stop.len() > MOST_STOPS || stop.iter().any(String::is_empty) {
             return Err(out_of_range("stop", "at most 4 strings, none of them empty"));
         }
-        let tools = tools::tools(self.tools.unwrap_or_default())?;
+        let tools = read_tools(self.tools.unwrap_or_default())?;
         let tool_choice = match &self.tool_choice {
             None => None,
             Some(written) => tools::choice(written)?,

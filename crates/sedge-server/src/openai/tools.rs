@@ -1,25 +1,12 @@
 //! Tools and images in OpenAI's shape: read from requests, written into answers.
 
 use sedge_capability::End;
-use sedge_gateway::{Image, Tool, ToolCall, ToolChoice};
+use sedge_gateway::{Image, ToolCall, ToolChoice};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::models::asked_of_tools;
 use crate::refusal::Refusal;
-
-/// A tool, as written.
-#[derive(Debug, Deserialize)]
-pub(super) struct ToolWritten {
-    r#type: String,
-    function: Option<FunctionWritten>,
-}
-
-#[derive(Debug, Deserialize)]
-struct FunctionWritten {
-    name: String,
-    description: Option<String>,
-    parameters: Option<Value>,
-}
 
 /// What a model asked of a tool, as written.
 #[derive(Debug, Deserialize)]
@@ -38,22 +25,6 @@ struct CalledWritten {
 #[derive(Debug, Deserialize)]
 pub(super) struct ImageWritten {
     url: String,
-}
-
-/// Returns the tools of a request.
-pub(super) fn tools(written: Vec<ToolWritten>) -> Result<Vec<Tool>, Refusal> {
-    let tool = |ToolWritten { r#type, function }: ToolWritten| match function {
-        Some(FunctionWritten { name, description, parameters }) if r#type == "function" => {
-            let parameters = parameters.filter(|it| !it.is_null());
-            let nothing = || json!({ "type": "object", "properties": {} });
-            Ok(Tool { name, description, parameters: parameters.unwrap_or_else(nothing) })
-        }
-        _ => {
-            let message = "each of `tools` must be a `function` that has a name";
-            Err(Refusal::param("tools", "unsupported_value", message))
-        }
-    };
-    written.into_iter().map(tool).collect()
 }
 
 /// Returns whether a request wants a tool to be asked for.
@@ -97,11 +68,9 @@ pub(super) fn image(written: Option<ImageWritten>) -> Result<Image, Refusal> {
 
 /// Returns what the model asks of tools, in OpenAI's shape; empty when it asks nothing.
 pub(super) fn called(end: &End) -> Vec<Value> {
-    let told = end.detail.get("tool_calls").cloned().unwrap_or_default();
-    let calls: Vec<ToolCall> = serde_json::from_value(told).unwrap_or_default();
     let call = |ToolCall { id, name, arguments }: ToolCall| {
         let function = json!({ "name": name, "arguments": arguments });
         json!({ "id": id, "type": "function", "function": function })
     };
-    calls.into_iter().map(call).collect()
+    asked_of_tools(end).into_iter().map(call).collect()
 }

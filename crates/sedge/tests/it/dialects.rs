@@ -9,13 +9,14 @@ use crate::machine::{Machine, python};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/dialects.py");
 
 /// Asks a machine the same with each client.
-fn clients(machine: &Machine) -> Value {
+pub(crate) fn clients(machine: &Machine, script: &str, model: &str) -> Value {
     let python = python();
     let key = std::fs::read_to_string(machine.home().join("api.key")).unwrap();
     let output = Command::new(&python)
-        .arg(SCRIPT)
+        .arg(script)
         .env("NODE", machine.ready["api"].as_str().unwrap())
         .env("KEY", key.trim())
+        .env("MODEL", model)
         .output()
         .unwrap_or_else(|err| panic!("cannot run {python}: {err}; run ./test.sh"));
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -26,7 +27,7 @@ fn clients(machine: &Machine) -> Value {
 #[test]
 fn row_259_each_vendors_own_client_chats_and_streams_and_sees_equal_answers() {
     let machine = Machine::up_with_model("one");
-    let got = clients(&machine);
+    let got = clients(&machine, SCRIPT, "");
     let (openai, anthropic, ollama) = (&got["openai"], &got["anthropic"], &got["ollama"]);
     let text = openai["whole"].as_str().filter(|it| !it.is_empty()).unwrap();
     let joined = |it: &Value| {

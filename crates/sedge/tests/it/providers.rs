@@ -436,3 +436,44 @@ fn tools_go_to_every_provider_and_their_calls_come_back() {
         assert!(stub.heard().last().unwrap().body["tools"].is_array(), "{model}");
     }
 }
+
+#[test]
+fn every_vendors_client_asks_for_tools_and_shows_images_in_its_own_dialect() {
+    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/dialect_tools.py");
+    // Who has the results of the tools has all it needs to answer.
+    let stub = StubProvider::start(|heard| {
+        let turns = heard.body["messages"].as_array().unwrap();
+        if turns.iter().any(|it| it["role"] == "tool") { chat(heard) } else { tools(heard) }
+    });
+    let machine = up(&stub);
+    let got = crate::dialects::clients(&machine, SCRIPT, "openai/gpt-4o-mini");
+    let calls = json!([["call_a", "weather", { "city": "Oslo" }], ["call_b", "clock", {}]]);
+    let nameless = json!([["weather", { "city": "Oslo" }], ["clock", {}]]);
+    for (client, calls, why) in [
+        ("openai", &calls, "tool_calls"),
+        ("anthropic", &calls, "tool_use"),
+        ("ollama", &nameless, "stop"),
+    ] {
+        let expected =
+            json!({ "calls": calls, "streamed": calls, "why": why, "last": "Hello, mesh!" });
+        assert_eq!(got[client], expected, "{client}");
+    }
+    // Three times three requests, and each client's say the same to the vendor.
+    let bodies: Vec<Value> = stub.heard().into_iter().map(|it| it.body).collect();
+    assert_eq!(bodies.len(), 9);
+    for first in &bodies[..3] {
+        assert!(first["messages"].to_string().contains("data:image/png;base64,iVBOR"), "{first}");
+    }
+    for place in 0..3 {
+        let said = |client: usize| {
+            let body = &bodies[client * 3 + place];
+            (body["messages"].clone(), body["tools"].clone())
+        };
+        assert_eq!(said(0), said(1), "{place}");
+        assert_eq!(said(0).1, said(2).1, "{place}");
+        let (all, theirs) = (said(0).0, said(2).0);
+        let plain =
+            |it: &Value| it.to_string().replace("call_a", "call_1").replace("call_b", "call_2");
+        assert_eq!(plain(&all), plain(&theirs), "{place}");
+    }
+}
