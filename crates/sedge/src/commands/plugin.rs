@@ -111,6 +111,10 @@ impl Plugin {
 fn agree(view: &PluginView, yes: bool, ui: Ui) -> Result<Agreement, Failed> {
     let rights = view.rights.iter().map(|it| it.right.clone()).collect();
     let content = view.content.ok_or_else(|| {
+        if view.state == PluginState::Loading {
+            let text = format!("`{}` was just found and is being looked at", view.name);
+            return Failed::new(ErrorKind::Unavailable, text).hint("try again in a moment");
+        }
         Failed::new(ErrorKind::NotFound, format!("the files of `{}` are gone", view.name))
             .hint("`sedge plugin list` names the folders")
     })?;

@@ -245,9 +245,9 @@ fn row_234_a_new_version_that_is_dropped_in_is_active_without_a_restart() {
     let pid = one.pid();
     let first = manifest("it", "1.0.0", "it.wasm", json!({}));
     put(&one, "it", &first, &[("it.wasm", &component(UPPER))]);
-    until("the plugin is found", || {
+    until("the plugin is found and validated", || {
         let list = one.json(&["plugin", "list"]);
-        list["plugins"].as_array().unwrap().len() == 1
+        list["plugins"].as_array().unwrap().iter().any(|it| it["valid"] == true)
     });
     one.json(&["plugin", "enable", "it", "--yes"]);
     let answers = |version: &str| {
